@@ -1,0 +1,60 @@
+# Every target is what CI and people call alike; HACKING.md explains them.
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always 2>/dev/null || echo unknown)
+LDFLAGS  = -s -w -X github.com/abide-project/abide/internal/version.Version=$(VERSION)
+BINARIES = abide abide-keeper abide-engine abide-exec
+SYSTEMS  = darwin freebsd openbsd netbsd illumos
+
+export CGO_ENABLED = 0
+
+.PHONY: build run test bench bench-smoke cross lint unit race e2e fuzz-seeds generate install clean
+
+build:
+	@mkdir -p bin
+	$(GO) build -trimpath -tags osusergo,netgo -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(BINARIES))
+
+run: build
+	@./examples/demo.sh
+
+test: build lint unit race cross e2e bench-smoke
+	@echo "all tests passed"
+
+lint:
+	@sh tools/lint.sh
+
+unit:
+	$(GO) test -count=1 ./cmd/... ./client/... ./internal/... ./bench/...
+
+# The race detector needs cgo; the packages named are those with concurrency.
+race:
+	CGO_ENABLED=1 $(GO) test -race -count=1 $(shell cat tools/race-packages)
+
+e2e: build
+	@sh test/install-deps.sh
+	$(GO) test -count=1 -timeout 20m ./test/...
+
+bench: build
+	@sh bench/run.sh
+
+bench-smoke: build
+	@sh bench/run.sh -quick
+
+cross:
+	@set -e; for os in $(SYSTEMS); do echo "build and vet for $$os"; \
+		GOOS=$$os GOARCH=amd64 $(GO) build ./... ; GOOS=$$os GOARCH=amd64 $(GO) vet ./cmd/... ./client/... ./internal/... ; done
+	@echo "build and vet for linux/arm64"; GOARCH=arm64 $(GO) build ./... && GOARCH=arm64 $(GO) vet ./cmd/... ./client/... ./internal/...
+
+# Everything generated from tables: key tables, man pages, OpenAPI, diagrams.
+generate:
+	$(GO) generate ./...
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/abide $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 bin/abide $(DESTDIR)$(PREFIX)/bin/abide
+	install -m 755 bin/abide-keeper bin/abide-engine bin/abide-exec $(DESTDIR)$(PREFIX)/libexec/abide/
+	install -m 644 man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+
+clean:
+	rm -rf bin bench/out
