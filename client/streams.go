@@ -1,0 +1,139 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/abide-project/abide/internal/api/wire"
+)
+
+// Events sends the events after cursor to fn. With follow it goes on until ctx
+// ends or fn fails, across restarts of the engine, and misses or repeats none.
+func (c *Client) Events(ctx context.Context, cursor uint64, follow bool, fn func(Event) error) error {
+	return c.resume(ctx, follow, func() string {
+		query := url.Values{}
+		if cursor > 0 {
+			query.Set("cursor", strconv.FormatUint(cursor, 10))
+		}
+		if follow {
+			query.Set("follow", "true")
+		}
+		return withNames(wire.PathEvents, query, nil)
+	}, func(line []byte) error {
+		var e struct {
+			Event
+			wire.StreamError
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			return badLine(err)
+		}
+		if e.Error != nil {
+			return stop{e.Error}
+		}
+		if err := fn(e.Event); err != nil {
+			return stop{err}
+		}
+		cursor = e.Cursor
+		return nil
+	})
+}
+
+// Logs sends what services wrote to fn, oldest first. With q.Follow it goes on
+// until ctx ends or fn fails, across restarts of the engine.
+func (c *Client) Logs(ctx context.Context, q LogQuery, fn func(LogRecord) error) error {
+	return c.resume(ctx, q.Follow, func() string {
+		query := url.Values{"lines": {strconv.Itoa(q.Lines)}}
+		if !q.Since.IsZero() {
+			query.Set("since", q.Since.Format(time.RFC3339Nano))
+		}
+		if q.Cursor != "" {
+			query.Set("cursor", q.Cursor)
+		}
+		if q.Follow {
+			query.Set("follow", "true")
+		}
+		return withNames(wire.PathLogs, query, q.Names)
+	}, func(line []byte) error {
+		var r struct {
+			LogRecord
+			wire.StreamError
+		}
+		if err := json.Unmarshal(line, &r); err != nil {
+			return badLine(err)
+		}
+		if r.Error != nil {
+			return stop{r.Error}
+		}
+		if err := fn(r.LogRecord); err != nil {
+			return stop{err}
+		}
+		if r.Cursor != "" {
+			q.Cursor, q.Lines = r.Cursor, -1
+		}
+		return nil
+	})
+}
+
+// stop wraps an error that ends a stream for good.
+type stop struct{ error }
+
+func badLine(err error) error {
+	return stop{fmt.Errorf("cannot read a line of the stream: %w", err)}
+}
+
+// resume reads a stream and, when it follows, opens it again where it broke.
+func (c *Client) resume(ctx context.Context, follow bool, path func() string, line func([]byte) error) error {
+	for failures := 0; ; {
+		resp, err := c.send(ctx, http.MethodGet, path(), wire.NDJSON, nil)
+		if err != nil {
+			return err
+		}
+		n, err := readLines(resp.Body, line)
+		resp.Body.Close()
+		var end stop
+		switch {
+		case errors.As(err, &end):
+			return end.error
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil && !follow:
+			return nil
+		}
+		if n > 0 {
+			failures = 0
+		}
+		if failures++; failures > tries && !follow {
+			return lost(ctx, c.dir, err)
+		}
+		// An engine that ends its streams in order is about to go or to be
+		// replaced: a moment later the socket says which.
+		select {
+		case <-time.After(min(pause<<min(failures, 7), time.Second)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// maxLine is the longest line of a stream in bytes.
+const maxLine = 64 << 20
+
+func readLines(r io.Reader, line func([]byte) error) (n int, err error) {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 0, 64<<10), maxLine)
+	for s.Scan() {
+		if err := line(s.Bytes()); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, s.Err()
+}
