@@ -1,7 +1,3 @@
-// Package core decides what happens to one service: Step takes what is (State),
-// what happened (Event) and the time, and says what is next (State) and what
-// must be done (Actions). It is pure: no os, no clock, no goroutine, no
-// allocation. An action is data and is always answered by an event.
 package core
 
 // Time is nanoseconds on a clock that runs through suspend and is never set
@@ -21,8 +17,10 @@ const (
 	Running               // ready
 	Stopping              // a stop sequence is under way, the main process lives
 	Cleaning              // the main process has ended, the rest is being ended; answered by Cleaned
-	Finished              // a task that succeeded
+	Finished              // it ended with success and is not to be started again: a task, a run once, restart.when
 	Failed                // gave up, or refused; Cause says why
+
+	phases
 )
 
 // Cause says why a service is in Failed or Delaying, or why a run is stopped.
@@ -42,6 +40,8 @@ const (
 	CauseReady             // it was not ready in time
 	CauseRedefined         // its definition changed
 	CauseUnsure            // whether an older run still lives cannot be told: starting would risk a second copy
+
+	causes
 )
 
 // End classifies how a run ended; the engine maps wait status and success_codes
@@ -57,6 +57,8 @@ const (
 	Crash   // a signal that abide did not send
 	GiveUp  // one of give_up_codes
 	Unknown
+
+	ends
 )
 
 // EventKind names what happened.
@@ -66,33 +68,39 @@ type EventKind uint8
 // nothing.
 const (
 	EvNone      EventKind = iota
-	EvStart               // someone wants it up: operator, boot, trigger
-	EvStartOnce           // up, without restart afterwards
+	EvStart               // up now, whatever stands against it: lifts a fault, ends a back-off, runs a finished task again
+	EvStartOnce           // as EvStart, without restart afterwards
 	EvStop                // not wanted any more
 	EvRestart             // stop if it lives, then start at once
 	EvClear               // forget fault and back-off; a wanted service starts
-	EvPause               // the processes are to be frozen
+	EvPause               // the processes are to be frozen; ends with the run
 	EvResume
-	EvSpawned     // Run, answer to ActSpawn
-	EvSpawnFailed // Run; Permanent if trying again cannot help before the definition changes
+	EvSpawned     // Run, answer to ActSpawn; At
+	EvSpawnFailed // Run; Permanent if trying again cannot help before the definition changes; Unsure
 	EvReady       // Run
-	EvExited      // Run, End
+	EvExited      // Run, End; At
 	EvCleaned     // Run: nothing of the run is left (or it is named a stray)
-	EvRedefined   // the configuration passed to Step is a new one; Must: the run must be replaced
-	EvAdopted     // Run, End unset: a new engine found this run alive; Ready as the record says
+	EvRedefined   // the configuration passed to Step is a new one; Must: what a start does has changed, a run must be replaced
+	EvAdopted     // Run, End unset: a new engine found this run alive; Ready as the record says; At
 	EvTick        // look at the time
+	EvNeed        // boot or another service wants it up: as EvStart for what is not wanted yet, nothing else
+	EvHurry       // a stop or a clean-up under way skips its waits: KILL now
+	EvLost        // Run, the highest number ever given out: a new engine found no run alive and no end unreported; Unsure
+
+	eventKinds
 )
 
 // Event is one thing that happened to one service.
 type Event struct {
 	Kind      EventKind
-	Run       uint64
 	End       End
-	Permanent bool   // EvSpawnFailed
+	Permanent bool   // EvSpawnFailed: nothing but a new definition can help
+	Unsure    bool   // EvSpawnFailed, EvLost: whether an older run lives cannot be told
 	Must      bool   // EvRedefined
 	Ready     bool   // EvAdopted
-	At        Time   // EvAdopted: when the run began
 	Rand      uint32 // a random number for the jitter of a delay that this event may begin
+	Run       uint64
+	At        Time // EvAdopted, EvSpawned: when the run began; EvExited: when it ended. 0 means now
 }
 
 // ActionKind names what must be done.
@@ -101,20 +109,45 @@ type ActionKind uint8
 // The actions. ActSignal sends stop step Step of the configuration; ActKill ends
 // everything of the run with KILL; ActClean ends what is left of a run whose main
 // process is gone: with TERM and CONT first when Grace is set, else KILL at once.
+//
+// ActSpawn is answered by EvSpawned or EvSpawnFailed, ActClean (with or without
+// a later ActKill) by EvCleaned, and ActKill on a living run by EvExited. The
+// other three need no answer: a signal that changes nothing meets its deadline,
+// and freezing is repeated when a run is adopted.
 const (
 	ActNone   ActionKind = iota
 	ActSpawn             // Run
 	ActSignal            // Run, Step
-	ActKill              // Run
+	ActKill              // Run, Main
 	ActClean             // Run, Grace
 	ActFreeze            // Run
 	ActThaw              // Run
+
+	actionKinds
 )
 
 // Action is one thing to do.
 type Action struct {
-	Kind  ActionKind
 	Run   uint64
+	Kind  ActionKind
 	Step  uint8
 	Grace bool
+	Main  bool // ActKill: the main process alone, its children are left
+}
+
+// MaxActions bounds what one event can ask for.
+const MaxActions = 3
+
+// Actions is what one Step asks for, to be done in order.
+type Actions struct {
+	List [MaxActions]Action
+	N    int
+}
+
+// All returns the actions in order. The slice shares a's memory.
+func (a *Actions) All() []Action { return a.List[:a.N] }
+
+func (a *Actions) add(act Action) {
+	a.List[a.N] = act
+	a.N++
 }

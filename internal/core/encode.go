@@ -1,0 +1,102 @@
+package core
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+// EncodedSize is the length of an encoded State in bytes.
+const EncodedSize = 224
+
+// encodedVersion is raised when the meaning of the bytes changes.
+const encodedVersion = 1
+
+var crcTable = crc32.MakeTable(crc32.Castagnoli)
+
+var errTorn = errors.New("cannot read state of service: checksum does not match")
+
+// The flags of the encoded form.
+const (
+	flagWanted = 1 << iota
+	flagOnce
+	flagPaused
+	flagPendingRestart
+	flagKilled
+	flagHurry
+	flagFroze
+	flagWasReady
+)
+
+// Encode writes s to dst, little endian, with a version and a checksum: a write
+// that a dying process left half done is noticed, so a caller that keeps two
+// places and writes them in turn always has a whole State.
+func (s *State) Encode(dst *[EncodedSize]byte) {
+	le := binary.LittleEndian
+	b := dst[:]
+	b[0] = encodedVersion
+	b[1] = byte(s.Phase)
+	b[2] = byte(s.Cause)
+	b[3] = byte(s.End)
+	b[4] = flag(s.Wanted, flagWanted) | flag(s.Once, flagOnce) | flag(s.Paused, flagPaused) |
+		flag(s.PendingRestart, flagPendingRestart) | flag(s.Killed, flagKilled) | flag(s.Hurry, flagHurry) |
+		flag(s.Froze, flagFroze) | flag(s.WasReady, flagWasReady)
+	b[5] = s.Level
+	b[6] = s.StopStep
+	b[7] = s.window.next
+	le.PutUint64(b[8:], s.Run)
+	le.PutUint64(b[16:], s.Restarts)
+	le.PutUint64(b[24:], uint64(s.Deadline))
+	le.PutUint64(b[32:], uint64(s.StopBy))
+	le.PutUint64(b[40:], uint64(s.Began))
+	le.PutUint64(b[48:], uint64(s.Ended))
+	le.PutUint32(b[56:], s.window.per)
+	le.PutUint32(b[60:], s.window.fill)
+	for i, t := range s.window.stamp {
+		le.PutUint64(b[64+8*i:], uint64(t))
+	}
+	clear(b[192:220])
+	le.PutUint32(b[220:], crc32.Checksum(b[:220], crcTable))
+}
+
+// Decode reads what Encode wrote. It fails for bytes that are torn, of another
+// version, or no State.
+func Decode(src *[EncodedSize]byte) (State, error) {
+	le := binary.LittleEndian
+	b := src[:]
+	if le.Uint32(b[220:]) != crc32.Checksum(b[:220], crcTable) {
+		return State{}, errTorn
+	}
+	if b[0] != encodedVersion {
+		return State{}, fmt.Errorf("cannot read state of service: version %d, not %d", b[0], encodedVersion)
+	}
+	f := b[4]
+	s := State{
+		Phase: Phase(b[1]), Cause: Cause(b[2]), End: End(b[3]),
+		Wanted: f&flagWanted != 0, Once: f&flagOnce != 0, Paused: f&flagPaused != 0,
+		PendingRestart: f&flagPendingRestart != 0, Killed: f&flagKilled != 0, Hurry: f&flagHurry != 0,
+		Froze: f&flagFroze != 0, WasReady: f&flagWasReady != 0,
+		Level: b[5], StopStep: b[6],
+		Run: le.Uint64(b[8:]), Restarts: le.Uint64(b[16:]),
+		Deadline: Time(le.Uint64(b[24:])), StopBy: Time(le.Uint64(b[32:])),
+		Began: Time(le.Uint64(b[40:])), Ended: Time(le.Uint64(b[48:])),
+		window: window{next: b[7], per: le.Uint32(b[56:]), fill: le.Uint32(b[60:])},
+	}
+	for i := range s.window.stamp {
+		s.window.stamp[i] = Time(le.Uint64(b[64+8*i:]))
+	}
+	if s.Phase >= phases || s.Cause >= causes || s.End >= ends || s.StopStep >= MaxStopSteps ||
+		s.window.next >= windowSize || s.window.fill > s.window.per {
+		return State{}, fmt.Errorf("cannot read state of service: phase %d, cause %d, end %d, step %d or window %d is out of range",
+			s.Phase, s.Cause, s.End, s.StopStep, s.window.next)
+	}
+	return s, nil
+}
+
+func flag(set bool, bit byte) byte {
+	if set {
+		return bit
+	}
+	return 0
+}
