@@ -1,0 +1,3 @@
+package vspawn
+
+const sysExitGroup = 94
