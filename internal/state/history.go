@@ -270,16 +270,32 @@ func (h *History) Last() uint64 {
 	return h.last
 }
 
-// Read calls fn with every event after cursor that is kept, in order, and returns
-// the cursor of the last one. A cursor that no event has had yet is an error.
-func (h *History) Read(cursor uint64, fn func(control.Event) error) (uint64, error) {
-	h.mu.Lock()
-	last := h.last
-	h.mu.Unlock()
-	if cursor > last {
-		return cursor, fmt.Errorf("cannot read events after %d: the last one is %d", cursor, last)
+// Read calls fn with every event after cursor that is kept, in order, until fn
+// fails. With follow it goes on with events as they come, until ctx ends; a slow
+// reader falls back to the disk and delays nobody. A cursor that no event has had
+// yet is an error.
+func (h *History) Read(ctx context.Context, cursor uint64, follow bool, fn func(control.Event) error) error {
+	if last := h.Last(); cursor > last {
+		return fmt.Errorf("cannot read events after %d: the last one is %d", cursor, last)
 	}
+	changed, stop := h.Watch()
+	defer stop()
 	for {
+		var err error
+		if cursor, err = h.readAll(ctx, cursor, fn); err != nil || !follow {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// readAll calls fn with what there is now and returns the cursor of the last event.
+func (h *History) readAll(ctx context.Context, cursor uint64, fn func(control.Event) error) (uint64, error) {
+	for ctx.Err() == nil {
 		batch, disk := h.batch(cursor)
 		if disk {
 			before := cursor
@@ -309,6 +325,7 @@ func (h *History) Read(cursor uint64, fn func(control.Event) error) (uint64, err
 			cursor = ev.Cursor
 		}
 	}
+	return cursor, ctx.Err()
 }
 
 // batch returns the next events after cursor from memory, or says that they are
@@ -368,24 +385,6 @@ func (h *History) readDisk(cursor uint64, fn func(control.Event) error) (uint64,
 		}
 	}
 	return cursor, nil
-}
-
-// Follow is Read, and goes on with events as they come until ctx ends or fn
-// fails. A slow follower falls back to the disk and delays nobody.
-func (h *History) Follow(ctx context.Context, cursor uint64, fn func(control.Event) error) error {
-	changed, stop := h.Watch()
-	defer stop()
-	for {
-		var err error
-		if cursor, err = h.Read(cursor, fn); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-		}
-	}
 }
 
 // Watch returns a channel that receives after events were appended; several may be

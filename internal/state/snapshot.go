@@ -184,17 +184,15 @@ func (s *Snapshot) Delete(name string) {
 	s.free = append(s.free, slot)
 }
 
-// All calls fn with every entry, in no order. The blob may be used only until fn
-// returns.
-func (s *Snapshot) All(fn func(name string, blob []byte)) {
-	for slot, name := range s.names {
-		if name == "" {
-			continue
-		}
-		if stored, blob := s.read(int32(slot)); stored == name {
-			fn(name, blob)
+// All returns a copy of every entry.
+func (s *Snapshot) All() map[string][]byte {
+	all := make(map[string][]byte, len(s.index))
+	for name, slot := range s.index {
+		if stored, blob := s.read(slot); stored == name {
+			all[name] = append([]byte(nil), blob...)
 		}
 	}
+	return all
 }
 
 // Len returns the number of entries.
