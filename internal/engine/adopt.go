@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/abide-project/abide/internal/core"
+)
+
+// adopt brings together what a former engine wrote on its pages and what the
+// keeper's records say. The keeper is right about processes, the page about
+// intentions; every difference between them is an event that was missed, and is
+// fed as one, so that recovery is ordinary stepping.
+func (e *Engine) adopt() {
+	records, err := e.ports.Keeper.List()
+	if err != nil {
+		e.complainOnce("list", fmt.Sprintf("Cannot read the keeper's records: %v", err))
+	}
+	byName := make(map[string]Record, len(records))
+	for _, r := range records {
+		byName[r.Name] = r
+	}
+	e.ports.Snapshot.All(func(name string, blob []byte) {
+		p, ok := unpage(blob)
+		if !ok {
+			return
+		}
+		if s := e.known(name); s != nil {
+			s.st, s.info, s.adopted = p.State, p.Info, true
+		}
+	})
+	for _, r := range records {
+		if isAux(r.Name) {
+			e.adoptAux(r)
+		} else if s := e.known(r.Name); s != nil {
+			e.reconcile(s, r)
+		}
+	}
+	for name, s := range e.services {
+		if _, recorded := byName[name]; !recorded && s.adopted {
+			e.reconcile(s, Record{Name: name})
+		}
+		e.arm(s)
+	}
+	e.settle()
+	e.ports.Logs.Sweep()
+}
+
+// known returns a service by name, also one whose definition is gone while a
+// process of it may live: then with what was applied when it started.
+func (e *Engine) known(name string) *service {
+	if s := e.services[name]; s != nil {
+		return s
+	}
+	def := e.ports.Definitions.Applied()[name]
+	if def == nil {
+		return nil
+	}
+	s := e.add(name, def)
+	s.gone = true
+	return s
+}
+
+func (e *Engine) reconcile(s *service, r Record) {
+	ended := r.Exited && r.Run > s.info.Last.Run
+	switch {
+	case r.Live || ended && r.Run > s.st.Run:
+		s.adopted = true
+		e.takeOver(s, r)
+		e.feed(s, core.Event{Kind: core.EvAdopted, Run: r.Run, At: core.Time(r.Began)})
+	case ended:
+		e.takeOver(s, r)
+	case s.adopted:
+		if s.st.Phase == core.Cleaning {
+			e.takeOver(s, r)
+		}
+		if s.st.Live() {
+			e.record(s.name, s.st.Run, "state", "the keeper has no record of this run: its end was not seen", nil)
+			s.info.Last = lastExit{Run: s.st.Run, At: e.wall().UnixNano()}
+		}
+		e.feed(s, core.Event{Kind: core.EvLost, Run: max(r.Run, s.st.Run), Unsure: e.opts.RecordsLost && s.lives()})
+	default:
+		// Nothing was written of it here, but its run numbers go on.
+		s.st.Run = max(s.st.Run, r.Run)
+		s.info.Last.Run = max(s.info.Last.Run, r.Run)
+	}
+	e.settle()
+	if ended {
+		e.Exited(r.Exit)
+		e.settle()
+	}
+	if s.st.Phase == core.Stopping && int(s.info.SentStep) <= int(s.st.StopStep) {
+		e.signalStep(s, s.st.Run, int(s.st.StopStep))
+	}
+}
+
+// takeOver finds the log pipes and the group of a run that another engine began.
+func (e *Engine) takeOver(s *service, r Record) {
+	s.info.Pid, s.info.StartTime = int32(r.Pid), r.StartTime
+	if err := e.ports.Logs.Adopt(s.name, r.Run, int(s.info.UID), int(s.info.GID), &s.def.Log); err != nil {
+		e.record(s.name, r.Run, "log", fmt.Sprintf("cannot take over the output: %v", err), nil)
+	}
+	group, err := e.ports.Groups.Adopt(s.name, r.Run, r.Pid, r.StartTime)
+	if err != nil {
+		e.record(s.name, r.Run, "state", fmt.Sprintf("cannot take over the process group: %v", err), nil)
+		return
+	}
+	s.group = group
+}
+
+// adoptAux closes the books on a command that outlived the engine that asked
+// for it: nobody waits for its end any more.
+func (e *Engine) adoptAux(r Record) {
+	a := &auxRun{slot: r.Name, run: r.Run, live: r.Live}
+	e.aux[r.Name] = a
+	if r.Exited {
+		_ = e.ports.Keeper.Ack(r.Name, r.Run)
+	}
+}
+
+func isAux(name string) bool {
+	for i := range name {
+		if name[i] == '/' {
+			return true
+		}
+	}
+	return false
+}

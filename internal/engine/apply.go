@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/core"
+	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/model"
+)
+
+// apply reads definitions again and carries out the difference: of everything,
+// or of the named services only. A broken file keeps what runs and is named.
+func (e *Engine) apply(names []string) []control.Outcome {
+	if len(names) > 0 {
+		out := make([]control.Outcome, 0, len(names))
+		for _, name := range names {
+			out = append(out, e.applyOne(name)...)
+		}
+		e.writeApplied()
+		return out
+	}
+	set := e.ports.Definitions.Load()
+	e.set = set
+	var out []control.Outcome
+	for _, name := range sortedKeys(set.Services) {
+		if o, changed := e.applyDefinition(name, set.Services[name]); changed {
+			out = append(out, o)
+		}
+	}
+	for _, name := range sortedKeys(set.Broken) {
+		out = append(out, e.keepBroken(name, set.Broken[name]))
+	}
+	for _, name := range sortedKeys(e.services) {
+		s := e.services[name]
+		if set.Services[name] == nil && set.Broken[name] == nil && !s.transient && !s.gone {
+			out = append(out, e.remove(s))
+		}
+	}
+	for _, d := range set.Diags {
+		if d.Severity == diag.Error && !aboutBroken(set.Broken, d) {
+			out = append(out, control.Outcome{Code: control.Failed, Message: d.String(), Hint: d.Hint})
+		}
+	}
+	e.writeApplied()
+	return out
+}
+
+func (e *Engine) applyOne(name string) []control.Outcome {
+	def, diags := e.ports.Definitions.Reread(name)
+	switch {
+	case diags.HasErrors():
+		return []control.Outcome{e.keepBroken(name, diags)}
+	case def == nil:
+		s := e.services[name]
+		if s == nil {
+			return []control.Outcome{unknown(name)}
+		}
+		return []control.Outcome{e.remove(s)}
+	}
+	o, changed := e.applyDefinition(name, def)
+	if !changed {
+		o = control.Outcome{Name: name, Done: true, Message: "unchanged"}
+	}
+	return []control.Outcome{o}
+}
+
+// applyDefinition gives a service its new definition and does what the
+// difference asks for. It reports false when there is none.
+func (e *Engine) applyDefinition(name string, def *model.Service) (control.Outcome, bool) {
+	o := control.Outcome{Name: name, Done: true}
+	s := e.services[name]
+	if s == nil || s.gone {
+		s = e.add(name, def)
+		o.Message = "added"
+		if e.stopping == nil && e.wantedAtBoot(s) {
+			e.feed(s, core.Event{Kind: core.EvStart})
+			o.Message = "added and started"
+		}
+		e.record(name, 0, "definition", o.Message, nil)
+		return o, true
+	}
+	s.broken = nil
+	must, changes := compare(s.def, def)
+	if len(changes) == 0 {
+		return o, false
+	}
+	s.define(def)
+	e.ports.Logs.Configure(name, &def.Log)
+	o.Message = "changed: " + strings.Join(changes, ", ")
+	if must && s.lives() {
+		o.Message += "; restarted"
+		s.info.Asked = true
+	}
+	e.record(name, s.st.Run, "definition", o.Message, nil)
+	e.feed(s, core.Event{Kind: core.EvRedefined, Must: must})
+	return o, true
+}
+
+// compare lists what differs, and whether a run must be replaced to see it.
+func compare(old, def *model.Service) (must bool, changes []string) {
+	for _, c := range model.Diff(old, def) {
+		must = must || c.Class == model.Restarts
+		changes = append(changes, c.Key)
+	}
+	return must, changes
+}
+
+// keepBroken names a definition that cannot be used; what runs keeps running.
+func (e *Engine) keepBroken(name string, diags diag.List) control.Outcome {
+	o := control.Outcome{Name: name, Code: control.Failed}
+	if s := e.services[name]; s != nil {
+		s.broken = diags
+	}
+	for _, d := range diags {
+		if d.Severity == diag.Error {
+			o.Message, o.Hint = d.String(), d.Hint
+			break
+		}
+	}
+	if s := e.services[name]; s != nil && s.def != nil {
+		o.Message += "; the definition applied before stays in force"
+	}
+	e.record(name, 0, "definition", o.Message, nil)
+	return o
+}
+
+// remove stops a service whose definition is gone and forgets it when nothing
+// of it lives.
+func (e *Engine) remove(s *service) control.Outcome {
+	s.gone = true
+	e.record(s.name, s.st.Run, "definition", "its definition is gone: stopping it", nil)
+	e.feed(s, core.Event{Kind: core.EvStop})
+	return control.Outcome{Name: s.name, Done: true, Message: "removed"}
+}
+
+// writeApplied keeps what is applied for the engine after this one.
+func (e *Engine) writeApplied() {
+	defs := make(map[string]*model.Service, len(e.services))
+	for name, s := range e.services {
+		if s.def != nil {
+			defs[name] = s.def
+		}
+	}
+	if err := e.ports.Definitions.KeepApplied(defs); err != nil {
+		e.complainOnce("applied", fmt.Sprintf("Cannot keep the applied definitions: %v", err))
+	}
+}
+
+// freshen reads one service's definition before an operator's start, restart or
+// enable. A living run keeps its definition unless it is about to be replaced.
+func (e *Engine) freshen(name string, replace bool) (*service, string, *control.Outcome) {
+	s := e.services[name]
+	if s != nil && s.transient {
+		return s, "", nil
+	}
+	if s != nil && !s.gone && s.broken == nil && !e.ports.Definitions.Changed(name) {
+		return s, "", nil
+	}
+	def, diags := e.ports.Definitions.Reread(name)
+	if diags.HasErrors() {
+		o := e.keepBroken(name, diags)
+		return s, "", &o
+	}
+	if def == nil {
+		if s == nil || s.gone {
+			o := unknown(name)
+			return nil, "", &o
+		}
+		o := control.Outcome{Name: name, Code: control.Failed, Message: fmt.Sprintf("cannot start %s: its definition is gone", name), Hint: "abide apply"}
+		return s, "", &o
+	}
+	if s == nil || s.gone {
+		s = e.add(name, def)
+		e.writeApplied()
+		return s, "definition added", nil
+	}
+	_, changes := compare(s.def, def)
+	if len(changes) == 0 {
+		s.broken = nil
+		return s, "", nil
+	}
+	if s.lives() && !replace {
+		return s, fmt.Sprintf("definition changed (%s), not applied: `abide restart %s` does", strings.Join(changes, ", "), name), nil
+	}
+	s.define(def)
+	e.ports.Logs.Configure(name, &def.Log)
+	e.feed(s, core.Event{Kind: core.EvRedefined})
+	e.record(name, s.st.Run, "definition", "definition changed: "+strings.Join(changes, ", "), nil)
+	e.writeApplied()
+	return s, "definition changed", nil
+}
+
+func unknown(name string) control.Outcome {
+	return control.Outcome{
+		Name: name, Code: control.Unknown,
+		Message: fmt.Sprintf("unknown service %q", name),
+		Hint:    fmt.Sprintf("abide status, or: abide new %s -- COMMAND", name),
+	}
+}
+
+func aboutBroken(broken map[string]diag.List, d diag.Diagnostic) bool {
+	for _, list := range broken {
+		for _, b := range list {
+			if b == d {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/abide-project/abide/internal/contain"
+	"github.com/abide-project/abide/internal/core"
+	"github.com/abide-project/abide/internal/model"
+)
+
+// signalStep sends one step of the stop sequence, or runs the stop command.
+func (e *Engine) signalStep(s *service, run uint64, step int) {
+	if int(s.info.SentStep) > step {
+		return // a former engine sent it and died before it could say more
+	}
+	if s.group != nil {
+		// Who belongs to the run is plain only while its main process lives.
+		s.group.Snapshot()
+	}
+	switch {
+	case s.def.Stop.Command != nil:
+		e.runAux(s, "stop", s.def.Stop.Command, s.def.Stop.Timeout, func(x Exit, reason string) {
+			if reason != "" {
+				e.record(s.name, run, "operator", "stop command: "+reason, nil)
+			}
+		})
+	case step < len(s.def.Stop.Steps):
+		e.send(s, run, s.def.Stop.Steps[step].Signal, s.def.Stop.ToAll)
+	}
+	s.info.SentStep = int32(step) + 1
+	e.persist(s)
+}
+
+// send signals the main process, or everything of the run. CONT follows a
+// signal that is to end it, since a stopped program would not see it.
+func (e *Engine) send(s *service, run uint64, signo int, all bool) {
+	if all && s.group != nil {
+		s.group.SignalAll(signo)
+	} else if err := e.ports.Keeper.Signal(s.name, run, signo, ToMain); err != nil {
+		e.record(s.name, run, "state", fmt.Sprintf("cannot send %s: %v", model.SignalName(signo), err), nil)
+	}
+}
+
+// kill ends everything of a run with KILL, or its main process alone. Nothing is
+// answered here: the end of the main process comes as an exit, and a clean-up
+// that waits sees that nothing is left.
+func (e *Engine) kill(s *service, run uint64, mainOnly bool) {
+	e.record(s.name, run, "state", "sending KILL to what is left", nil)
+	if s.info.Pid != 0 || s.st.Phase == core.Stopping {
+		// The main process goes first and through the keeper, whose pidfd cannot
+		// mean another process.
+		_ = e.ports.Keeper.Signal(s.name, run, sigKILL, ToMain)
+	}
+	if group := s.group; group != nil && !mainOnly {
+		go group.Kill(context.Background())
+	}
+}
+
+// clean ends what a run left behind. On the normal path there is nothing, and
+// that is known without a goroutine and without looking at all processes.
+func (e *Engine) clean(s *service, run uint64, grace bool) {
+	group := s.group
+	if group == nil || group.Empty(true) {
+		e.cleaned(s, run, group, contain.Result{})
+		return
+	}
+	var wait time.Duration
+	if grace {
+		// The core's deadline ends the wait with ActKill; ours only has to be
+		// later than that.
+		wait = time.Duration(s.st.Deadline-e.now()) + time.Second
+	}
+	go func() {
+		result := group.Clean(context.Background(), contain.Options{Grace: wait})
+		e.Post(func() { e.cleaned(s, run, group, result) })
+	}()
+}
+
+// cleaned answers ActClean.
+func (e *Engine) cleaned(s *service, run uint64, group contain.Group, result contain.Result) {
+	if run != s.st.Run || s.st.Phase != core.Cleaning || s.group != group {
+		return
+	}
+	s.strays = result.Strays
+	if result.Ended > 0 {
+		e.record(s.name, run, "state", fmt.Sprintf("ended %d leftover processes", result.Ended), nil)
+	}
+	for _, stray := range result.Strays {
+		text := fmt.Sprintf("left alone: process %d (%s) may have come from this service, %s", stray.Pid, stray.Comm, stray.Why)
+		e.record(s.name, run, "state", text, nil)
+		e.ports.Logs.Note(s.name, run, text)
+	}
+	if group != nil {
+		group.Remove()
+		s.group = nil
+	}
+	e.feed(s, core.Event{Kind: core.EvCleaned, Run: run})
+}
+
+// freeze stops or continues all processes of a run.
+func (e *Engine) freeze(s *service, run uint64, on bool) {
+	if s.group == nil {
+		return
+	}
+	var err error
+	if on {
+		err = s.group.Freeze()
+	} else {
+		err = s.group.Thaw()
+	}
+	if err != nil {
+		e.record(s.name, run, "state", fmt.Sprintf("cannot freeze or thaw: %v", err), nil)
+	}
+}

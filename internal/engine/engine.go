@@ -1,0 +1,255 @@
+// Package engine is the one loop that runs services: events in, core.Step,
+// actions out. One goroutine owns all state; everything else posts to it. It may
+// be killed at any instruction: what must survive lies with the keeper, in
+// RUN/engine.state or in the wishes, and a new engine adopts it. It reads no
+// definition format, accepts no connection and starts no process by itself.
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/abide-project/abide/internal/core"
+	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/state"
+)
+
+// Options is how one engine was asked to run.
+type Options struct {
+	ID            string // of RUN, part of ABIDE_RUN_ID
+	Run           string
+	State         string
+	Log           string
+	Mode          Mode
+	Project       string
+	Names         []string // up NAME...: only these are wanted
+	ExitOnFailure bool
+	Version       string
+	KeeperPid     int
+	PID1          bool
+	RecordsLost   bool // the keeper's records of this boot were unusable
+	Rung          string
+	Notes         []string // what works only in part here
+	// Shutdown bounds stopping everything; 0 takes it from the definitions.
+	Shutdown time.Duration
+	// Self is the engine's own program file, run again to compress logs.
+	Self string
+	// NofileSoft and NofileHard are abide's limits before it raised them: what
+	// services get unless they say otherwise.
+	NofileSoft, NofileHard uint64
+	// Environment is abide's own, for inherit_environment and LANG, LC_*, TZ.
+	Environment []string
+}
+
+// Mode is the verb that started abide.
+type Mode string
+
+// The modes differ in what HUP means and in when abide ends by itself.
+const (
+	ModeDaemon Mode = "daemon"
+	ModeInit   Mode = "init"
+	ModeUp     Mode = "up"
+)
+
+// Engine is one running engine. Make it with New, feed it with Run.
+type Engine struct {
+	opts  Options
+	ports Ports
+
+	inbox    *mailbox
+	services map[string]*service
+	queue    []pending // events not yet stepped, oldest first
+	due      dueHeap
+	timer    *time.Timer
+	armedFor core.Time
+
+	aux        map[string]*auxRun
+	complained map[string]bool // kinds of trouble of our own that were said
+	compress   compressQueue
+	answered   outcomeCache
+	waiters    map[*waiter]struct{}
+
+	set      Loaded // what was read last
+	stopping *shutdown
+	code     int // the exit code, once done
+	done     bool
+	uid, pid int
+}
+
+type pending struct {
+	s  *service
+	ev core.Event
+}
+
+// New makes an engine over its ports. Nothing happens before Run.
+func New(opts Options, ports Ports) *Engine {
+	return &Engine{
+		opts:       opts,
+		ports:      ports,
+		inbox:      newMailbox(),
+		services:   map[string]*service{},
+		aux:        map[string]*auxRun{},
+		complained: map[string]bool{},
+		waiters:    map[*waiter]struct{}{},
+		uid:        os.Getuid(),
+		pid:        os.Getpid(),
+	}
+}
+
+// Post hands a piece of work to the loop, from any goroutine. It never blocks.
+func (e *Engine) Post(f func()) { e.inbox.post(f) }
+
+// Run adopts what lives, starts what is wanted and serves until abide is to end.
+// It returns the exit code.
+func (e *Engine) Run() int {
+	e.timer = time.NewTimer(time.Hour)
+	e.timer.Stop()
+	e.begin()
+	var spare []func()
+	for {
+		e.settle()
+		if e.done {
+			return e.code
+		}
+		e.setTimer()
+		select {
+		case <-e.inbox.wake:
+		case <-e.timer.C:
+			e.tick()
+		}
+		// All that waits is taken in one go: a thousand exits cost one look at
+		// the timer, not a thousand.
+		work := e.inbox.take(spare)
+		for i, f := range work {
+			f()
+			work[i] = nil
+			e.settle()
+		}
+		spare = work
+	}
+}
+
+// feed queues an event; settle steps it.
+func (e *Engine) feed(s *service, ev core.Event) {
+	ev.Rand = rand.Uint32()
+	e.queue = append(e.queue, pending{s, ev})
+}
+
+// settle steps queued events until none is left, then looks at what changed as a
+// whole: waiting requests, the shutdown, an essential service's end.
+func (e *Engine) settle() {
+	if len(e.queue) == 0 {
+		return
+	}
+	touched := make([]*service, 0, 8)
+	for i := 0; i < len(e.queue); i++ {
+		p := e.queue[i]
+		e.step(p.s, p.ev)
+		if !p.s.touched {
+			p.s.touched = true
+			touched = append(touched, p.s)
+		}
+	}
+	e.queue = e.queue[:0]
+	for _, s := range touched {
+		s.touched = false
+		e.look(s)
+	}
+	e.lookAtAll()
+}
+
+// step runs the core once for one service. The new state is on its page before
+// any action is taken, so that an engine killed between the two repeats the
+// action and never forgets it.
+func (e *Engine) step(s *service, ev core.Event) {
+	old := s.st
+	next, acts := core.Step(&s.cfg, old, ev, e.now())
+	s.st = next
+	if next.Phase != old.Phase {
+		s.info.Since = e.wall().UnixNano()
+	}
+	s.account(old)
+	e.persist(s)
+	e.explain(s, old, ev)
+	for _, a := range acts.All() {
+		e.act(s, a)
+	}
+	e.arm(s)
+}
+
+func (e *Engine) act(s *service, a core.Action) {
+	switch a.Kind {
+	case core.ActSpawn:
+		e.spawn(s, a.Run)
+	case core.ActSignal:
+		e.signalStep(s, a.Run, int(a.Step))
+	case core.ActKill:
+		e.kill(s, a.Run, a.Main)
+	case core.ActClean:
+		e.clean(s, a.Run, a.Grace)
+	case core.ActFreeze:
+		e.freeze(s, a.Run, true)
+	case core.ActThaw:
+		e.freeze(s, a.Run, false)
+	}
+}
+
+// explain appends to the history what a step decided.
+func (e *Engine) explain(s *service, old core.State, ev core.Event) {
+	if s.st.Phase == old.Phase && s.st.Wanted == old.Wanted && s.st.Run == old.Run {
+		return
+	}
+	text := core.Reason(old, ev, s.st)
+	if text == "" {
+		return
+	}
+	e.record(s.name, s.st.Run, "state", text, map[string]string{"state": s.stateName()})
+}
+
+// begin takes over what lives and starts what is wanted.
+func (e *Engine) begin() {
+	set := e.ports.Definitions.Load()
+	e.set = set
+	for name, def := range set.Services {
+		e.add(name, def)
+	}
+	e.reportBroken(set)
+	e.adopt()
+	for _, s := range e.services {
+		if s.adopted || !e.wantedAtBoot(s) {
+			continue
+		}
+		e.feed(s, core.Event{Kind: core.EvNeed})
+	}
+	e.record("", 0, "abide", fmt.Sprintf("engine %s is in charge of %d services", e.opts.Version, len(e.services)), nil)
+	e.writeApplied()
+}
+
+// wantedAtBoot tells whether a service that nobody asked for by name is to run.
+func (e *Engine) wantedAtBoot(s *service) bool {
+	if s.def == nil || !s.enabled() || s.wish.Order == state.OrderStopped {
+		return false
+	}
+	if len(e.opts.Names) == 0 {
+		return true
+	}
+	for _, n := range e.opts.Names {
+		if means(n, s.name) {
+			return true
+		}
+	}
+	return false
+}
+
+// reportBroken says which definitions cannot be used. A running service keeps
+// the one it has.
+func (e *Engine) reportBroken(set Loaded) {
+	for _, d := range set.Diags {
+		if d.Severity == diag.Error {
+			e.record("", 0, "definition", d.String(), nil)
+			e.ports.Console.Say(d.String())
+		}
+	}
+}

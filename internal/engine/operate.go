@@ -1,0 +1,326 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/core"
+	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/state"
+)
+
+// Do executes a request in the loop and waits for what it began. It is the whole
+// of control's Do: a repeated ID gets the first one's outcome.
+func (e *Engine) Do(ctx context.Context, req control.Request) ([]control.Outcome, error) {
+	if outcomes, err, seen := e.answered.wait(ctx, req.ID); seen {
+		return outcomes, err
+	}
+	outcomes, err := e.do(ctx, req)
+	e.answered.put(req.ID, outcomes, err)
+	return outcomes, err
+}
+
+func (e *Engine) do(ctx context.Context, req control.Request) ([]control.Outcome, error) {
+	if req.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, req.Timeout)
+		defer cancel()
+	}
+	type begun struct {
+		outcomes []control.Outcome
+		waits    []*waiter
+		err      error
+	}
+	answer := make(chan begun, 1)
+	e.Post(func() {
+		outcomes, waits, err := e.carryOut(req)
+		answer <- begun{outcomes, waits, err}
+	})
+	b := <-answer
+	if b.err != nil || req.NoWait {
+		return b.outcomes, b.err
+	}
+	return append(b.outcomes, e.await(ctx, req, b.waits)...), nil
+}
+
+// carryOut does a verb on everything it means. What is done at once comes back
+// as outcomes, what takes time as waiters.
+func (e *Engine) carryOut(req control.Request) ([]control.Outcome, []*waiter, error) {
+	if e.done || e.stopping != nil && req.Verb != control.Shutdown && req.Verb != control.Stop {
+		return nil, nil, &control.Error{Code: control.Failed, Message: fmt.Sprintf("cannot %s: abide is shutting down", req.Verb)}
+	}
+	switch req.Verb {
+	case control.Apply:
+		if err := e.permitAll(req); err != nil {
+			return nil, nil, err
+		}
+		return e.apply(req.Names), nil, nil
+	case control.Shutdown:
+		if err := e.permitAll(req); err != nil {
+			return nil, nil, err
+		}
+		e.Shutdown(0, "asked by "+whoText(req.Who))
+		return nil, nil, nil
+	case control.Run:
+		if err := e.permitAll(req); err != nil {
+			return nil, nil, err
+		}
+		return e.runTransient(req)
+	}
+	if len(req.Names) == 0 {
+		return nil, nil, &control.Error{Code: control.Usage, Message: fmt.Sprintf("cannot %s: no service is named", req.Verb), Hint: fmt.Sprintf("abide %s NAME", req.Verb)}
+	}
+	var outcomes []control.Outcome
+	var waits []*waiter
+	for _, asked := range req.Names {
+		for _, name := range e.meant(asked) {
+			o, w := e.carryOutOne(req, name)
+			if w != nil {
+				waits = append(waits, w)
+				continue
+			}
+			outcomes = append(outcomes, o)
+		}
+	}
+	return outcomes, waits, nil
+}
+
+// meant returns the services a name stands for: itself, or all its instances.
+func (e *Engine) meant(asked string) []string {
+	if e.services[asked] != nil {
+		return []string{asked}
+	}
+	var names []string
+	for _, name := range sortedKeys(e.services) {
+		if means(asked, name) {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		names = []string{asked}
+	}
+	return names
+}
+
+func (e *Engine) carryOutOne(req control.Request, name string) (control.Outcome, *waiter) {
+	s := e.services[name]
+	if s != nil {
+		if o, ok := e.permit(s, req); !ok {
+			return o, nil
+		}
+	}
+	note := ""
+	switch req.Verb {
+	case control.Start, control.Restart, control.Enable:
+		if s == nil {
+			if err := e.permitAll(req); err != nil {
+				return unknown(name), nil
+			}
+		}
+		var failed *control.Outcome
+		s, note, failed = e.freshen(name, req.Verb == control.Restart)
+		if failed != nil && (s == nil || failed.Code == control.Unknown || !s.lives()) {
+			return *failed, nil
+		}
+		if failed != nil {
+			note = failed.Message
+		}
+	}
+	if s == nil || s.gone && !s.lives() {
+		return unknown(name), nil
+	}
+	e.record(name, s.st.Run, "operator", fmt.Sprintf("%s by %s", req.Verb, whoText(req.Who)), map[string]string{
+		"verb": string(req.Verb), "uid": fmt.Sprint(req.Who.UID), "pid": fmt.Sprint(req.Who.PID), "result": "accepted",
+	})
+	return e.verb(req, s, note)
+}
+
+func (e *Engine) verb(req control.Request, s *service, note string) (control.Outcome, *waiter) {
+	switch req.Verb {
+	case control.Start:
+		return e.start(req, s, note)
+	case control.Stop:
+		return e.stop(req, s)
+	case control.Restart:
+		e.order(s, state.OrderStarted, req.Who)
+		old := s.st.Run
+		e.feed(s, core.Event{Kind: core.EvRestart})
+		return control.Outcome{}, e.waitFor(s, waitUp, old, note)
+	case control.Reload:
+		return e.reload(s)
+	case control.Enable:
+		e.enable(s, true, req.Who)
+		if req.Now {
+			return e.start(req, s, "enabled")
+		}
+		return done(s, join("enabled", note)), nil
+	case control.Disable:
+		e.enable(s, false, req.Who)
+		if req.Now {
+			return e.stop(req, s)
+		}
+		return done(s, "disabled"), nil
+	case control.Clear:
+		s.fault = ""
+		e.feed(s, core.Event{Kind: core.EvClear})
+		return done(s, "cleared"), nil
+	case control.Signal:
+		if !s.lives() || s.info.Pid == 0 {
+			return refuse(s, control.NotRunning, "cannot signal %s: it is not running", s.name), nil
+		}
+		if err := e.ports.Keeper.Signal(s.name, s.st.Run, req.Signal, ToMain); err != nil {
+			return refuse(s, control.Failed, "cannot send %s to %s: %v", model.SignalName(req.Signal), s.name, err), nil
+		}
+		return done(s, "sent "+model.SignalName(req.Signal)), nil
+	case control.Pause, control.Resume:
+		return e.pause(req, s)
+	}
+	return refuse(s, control.Usage, "cannot %s %s: no such verb", req.Verb, s.name), nil
+}
+
+func (e *Engine) start(req control.Request, s *service, note string) (control.Outcome, *waiter) {
+	order, kind := state.OrderStarted, core.EvStart
+	if req.Once {
+		order, kind = state.OrderOnce, core.EvStartOnce
+	}
+	e.order(s, order, req.Who)
+	if s.st.Phase == core.Running && s.st.Wanted {
+		return done(s, join("already running", note)), nil
+	}
+	old := s.st.Run
+	if s.lives() {
+		old--
+	}
+	e.feed(s, core.Event{Kind: kind})
+	return control.Outcome{}, e.waitFor(s, waitUp, old, note)
+}
+
+func (e *Engine) stop(req control.Request, s *service) (control.Outcome, *waiter) {
+	e.order(s, state.OrderStopped, req.Who)
+	if !s.busy() {
+		e.feed(s, core.Event{Kind: core.EvStop})
+		return done(s, "already stopped"), nil
+	}
+	run := s.st.Run
+	e.feed(s, core.Event{Kind: core.EvStop})
+	return control.Outcome{}, e.waitFor(s, waitDown, run, "")
+}
+
+func (e *Engine) reload(s *service) (control.Outcome, *waiter) {
+	if s.st.Phase != core.Running && s.st.Phase != core.Starting {
+		return refuse(s, control.NotRunning, "cannot reload %s: it is %s", s.name, s.stateName()), nil
+	}
+	if s.def.Reload.Command == nil {
+		if err := e.ports.Keeper.Signal(s.name, s.st.Run, s.def.Reload.Signal, ToMain); err != nil {
+			return refuse(s, control.Failed, "cannot reload %s: %v", s.name, err), nil
+		}
+		return done(s, "sent "+model.SignalName(s.def.Reload.Signal)), nil
+	}
+	w := e.waitFor(s, waitCommand, s.st.Run, "")
+	const reloadTimeout = time.Minute
+	e.runAux(s, "reload", s.def.Reload.Command, reloadTimeout, func(_ Exit, reason string) {
+		if reason != "" {
+			e.finish(w, refuse(s, control.Failed, "cannot reload %s: %s", s.name, reason))
+			return
+		}
+		e.finish(w, done(s, "reloaded"))
+	})
+	return control.Outcome{}, w
+}
+
+func (e *Engine) pause(req control.Request, s *service) (control.Outcome, *waiter) {
+	if !s.lives() {
+		return refuse(s, control.NotRunning, "cannot %s %s: it is %s", req.Verb, s.name, s.stateName()), nil
+	}
+	if req.Verb == control.Pause {
+		e.feed(s, core.Event{Kind: core.EvPause})
+		return done(s, "paused"), nil
+	}
+	e.feed(s, core.Event{Kind: core.EvResume})
+	return done(s, "resumed"), nil
+}
+
+// runTransient makes a service of a command line. It lives as long as its
+// process and is known again by the next engine.
+func (e *Engine) runTransient(req control.Request) ([]control.Outcome, []*waiter, error) {
+	spec := req.Run
+	if spec == nil || len(spec.Command) == 0 {
+		return nil, nil, &control.Error{Code: control.Usage, Message: "cannot run: no command is given", Hint: "abide run -- COMMAND"}
+	}
+	name := spec.Name
+	if name == "" {
+		for i := 1; ; i++ {
+			name = fmt.Sprintf("run-%d", i)
+			if e.services[name] == nil {
+				break
+			}
+		}
+	}
+	if err := model.ValidName(name); err != nil {
+		return nil, nil, &control.Error{Code: control.Usage, Message: fmt.Sprintf("cannot run %q: %v", name, err)}
+	}
+	if e.services[name] != nil {
+		return nil, nil, &control.Error{Code: control.Failed, Message: fmt.Sprintf("cannot run %s: a service of that name exists", name)}
+	}
+	def := transient(name, spec.Command, spec.Directory, environment(spec.Environment))
+	s := e.add(name, def)
+	s.transient = true
+	e.writeApplied()
+	e.record(name, 0, "operator", fmt.Sprintf("run by %s", whoText(req.Who)), map[string]string{"verb": "run"})
+	e.feed(s, core.Event{Kind: core.EvStart})
+	return nil, []*waiter{e.waitFor(s, waitSpawned, 0, "")}, nil
+}
+
+// order notes what an operator told a service to do, before anything acts on it.
+func (e *Engine) order(s *service, order state.Order, who control.Who) {
+	if err := e.ports.Wishes.SetOrder(s.name, order, e.mark(who)); err != nil {
+		e.complainOnce("wishes", fmt.Sprintf("Cannot keep what operators ask for: %v", err))
+	}
+	s.wish = e.ports.Wishes.Get(s.name)
+}
+
+func (e *Engine) enable(s *service, on bool, who control.Who) {
+	if err := e.ports.Wishes.SetEnabled(s.name, &on, e.mark(who)); err != nil {
+		e.complainOnce("wishes", fmt.Sprintf("Cannot keep what operators ask for: %v", err))
+	}
+	s.wish = e.ports.Wishes.Get(s.name)
+}
+
+func (e *Engine) mark(who control.Who) state.Mark {
+	return state.Mark{UID: who.UID, PID: who.PID, At: e.wall()}
+}
+
+func done(s *service, message string) control.Outcome {
+	return control.Outcome{Name: s.name, Done: true, Message: message}
+}
+
+func refuse(s *service, code control.Code, format string, args ...any) control.Outcome {
+	return control.Outcome{Name: s.name, Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+func join(parts ...string) string {
+	var kept []string
+	for _, p := range parts {
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, "; ")
+}
+
+// environment parts NAME=VALUE words.
+func environment(words []string) []model.EnvVar {
+	vars := make([]model.EnvVar, 0, len(words))
+	for _, word := range words {
+		name, value, _ := strings.Cut(word, "=")
+		vars = append(vars, model.EnvVar{Name: name, Value: strings.ReplaceAll(value, "${", "$${")})
+	}
+	sort.Slice(vars, func(i, j int) bool { return vars[i].Name < vars[j].Name })
+	return vars
+}
+
+func whoText(w control.Who) string { return fmt.Sprintf("uid %d, pid %d", w.UID, w.PID) }

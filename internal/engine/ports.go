@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/abide-project/abide/internal/contain"
+	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/spawn"
+	"github.com/abide-project/abide/internal/state"
+	"github.com/abide-project/abide/internal/svlog"
+)
+
+// Ports are the engine's only ways to touch anything. A test gives it others.
+type Ports struct {
+	Clock       Clock
+	Keeper      Keeper
+	Compiler    Compiler
+	Logs        Logs
+	Groups      Groups
+	Definitions Definitions
+	Wishes      Wishes
+	Snapshot    Snapshot
+	History     History
+	Console     Console
+}
+
+// Clock is the two times an engine knows.
+type Clock interface {
+	Boot() int64 // CLOCK_BOOTTIME, nanoseconds
+	Wall() time.Time
+}
+
+// Scope says whom a signal through the keeper reaches.
+type Scope uint8
+
+// ToMain reaches the main process only, by its pidfd.
+const (
+	ToMain Scope = iota
+	ToGroup
+)
+
+// Order asks the keeper for a run. Acknowledging AckRun's exit and asking for
+// Run are one message.
+type Order struct {
+	Name     string
+	Run      uint64
+	AckRun   uint64
+	Program  []byte
+	Slow     bool
+	CgroupFD int    // -1: none
+	Hold     []Hold // descriptors the keeper keeps for this run
+}
+
+// Hold is one descriptor that must survive the engine.
+type Hold struct {
+	Tag string
+	FD  int
+}
+
+// Keeper is the keeper as the engine sees it. Answers come as events, see
+// Engine.Spawned and its neighbours.
+type Keeper interface {
+	Spawn(Order) error
+	Signal(name string, run uint64, signo int, to Scope) error
+	Ack(name string, run uint64) error
+	Drop(name string, run uint64, tag string) error
+	Forget(name string) error
+	// List returns every record the keeper has.
+	List() ([]Record, error)
+	Exit(code int) error
+}
+
+// Record is what the keeper knows of one slot.
+type Record struct {
+	Name      string
+	Run       uint64 // the last run of the slot
+	Live      bool
+	Exited    bool // ended and not acknowledged: Exit is valid
+	Pid       int
+	StartTime uint64 // /proc/PID/stat field 22
+	Began     int64  // CLOCK_BOOTTIME, nanoseconds
+	Exit      Exit
+}
+
+// Exit is the end of a run as the keeper saw it.
+type Exit struct {
+	Name    string
+	Run     uint64
+	Pid     int
+	Known   bool
+	Status  uint32 // as wait(2) gives it
+	At      time.Time
+	Boot    int64 // the same on CLOCK_BOOTTIME, nanoseconds
+	CPU     time.Duration
+	MaxRSS  int64 // bytes
+	ExecOp  int   // the op that failed in abide-exec, -1 if none did
+	ExecErr int   // its errno
+}
+
+// Compiler turns a definition into a spawn program.
+type Compiler interface {
+	Compile(svc *model.Service, run RunContext) (*spawn.Program, error)
+	// Command compiles an auxiliary command of a service.
+	Command(svc *model.Service, argv []string, run RunContext) (*spawn.Program, error)
+	// Account returns the ids a service runs under.
+	Account(svc *model.Service) (uid, gid int, err error)
+}
+
+// RunContext is what a compiler must know of one run beside its definition.
+type RunContext struct {
+	Name   string
+	Run    uint64
+	RunID  string
+	Out    svlog.Pipe
+	Err    svlog.Pipe
+	Joins  []string // cgroup.procs files the child enters by writing
+	Record bool
+}
+
+// Logs captures what services write. See svlog.Manager.
+type Logs interface {
+	Begin(name string, run uint64, uid, gid int, spec *model.Log) (svlog.Pipes, error)
+	Adopt(name string, run uint64, uid, gid int, spec *model.Log) error
+	Ended(name string, run uint64, done func())
+	Abandon(name string, run uint64)
+	Configure(name string, spec *model.Log)
+	Note(name string, run uint64, text string)
+	Stats(name string) svlog.Stats
+	Rotate(name string)
+	Forget(name string)
+	Sweep()
+	Query(ctx context.Context, q control.LogQuery, fn func(control.LogRecord) error) error
+	Close() error
+}
+
+// Groups keeps each run's processes together. See contain.Manager.
+type Groups interface {
+	Prepare(name string, run uint64) (contain.Group, error)
+	Adopt(name string, run uint64, pid int, start uint64) (contain.Group, error)
+	Kind() string // of a run to come: cgroup, traced or none
+	Describe() string
+}
+
+// Loaded is everything that was read from definition folders.
+type Loaded struct {
+	Services map[string]*model.Service
+	Broken   map[string]diag.List
+	Diags    diag.List
+	Shutdown time.Duration
+	Sources  []string
+}
+
+// Definitions reads definitions; it parses, the engine decides.
+type Definitions interface {
+	Load() Loaded
+	// Reread reads one service's files. A nil service without errors means that
+	// its definition is gone.
+	Reread(name string) (*model.Service, diag.List)
+	Changed(name string) bool
+	Render(svc *model.Service) string
+	// KeepApplied stores what is applied, so that a new engine runs the same
+	// definitions whatever the files say by then.
+	KeepApplied(map[string]*model.Service) error
+	// Applied returns what KeepApplied stored in this boot, nil if nothing.
+	Applied() map[string]*model.Service
+}
+
+// Wishes are what operators asked for, kept across our death.
+type Wishes interface {
+	Get(name string) state.Wish
+	SetEnabled(name string, enabled *bool, by state.Mark) error
+	SetOrder(name string, order state.Order, by state.Mark) error
+}
+
+// Snapshot keeps a few hundred bytes for each service across our death.
+type Snapshot interface {
+	Put(name string, blob []byte) error
+	Delete(name string)
+	All(fn func(name string, blob []byte))
+}
+
+// History is the numbered list of what happened.
+type History interface {
+	Append(control.Event) uint64
+	Read(cursor uint64, fn func(control.Event) error) (uint64, error)
+	Follow(ctx context.Context, cursor uint64, fn func(control.Event) error) error
+}
+
+// Console is abide's own output.
+type Console interface{ Say(line string) }

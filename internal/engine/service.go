@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/abide-project/abide/internal/contain"
+	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/core"
+	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/spawn"
+	"github.com/abide-project/abide/internal/state"
+)
+
+// service is all the engine knows of one service. Only the loop touches it.
+type service struct {
+	name string
+	def  *model.Service // what is applied; kept while a removed service still stops
+	cfg  core.Config
+	st   core.State
+	info info
+	wish state.Wish
+
+	broken    diag.List // the newest definition cannot be used
+	gone      bool      // its definition was removed: forgotten when nothing lives
+	adopted   bool      // this engine found a snapshot of it
+	transient bool      // made by `abide run`
+
+	group   contain.Group  // of the run that lives or is being cleaned up
+	program *spawn.Program // of the last spawn, to put failures into words
+	strays  []contain.Stray
+	fault   string // why it could not be started, in full
+
+	acked     uint64 // the last run whose exit the keeper may forget
+	heapIndex int
+	touched   bool
+}
+
+// info is what status shows beyond the core's state. It survives the engine in
+// the snapshot, so it holds no pointers.
+type info struct {
+	Since     int64 // CLOCK_REALTIME: when the state was entered
+	Began     int64 // CLOCK_REALTIME: when the run began
+	Pid       int32
+	SentStep  int32 // the stop step whose signal was sent, plus one
+	StartTime uint64
+	UID, GID  int32
+	Last      lastExit
+}
+
+// lastExit is how the last run ended; Run 0 means that none has yet.
+type lastExit struct {
+	Run    uint64
+	At     int64 // CLOCK_REALTIME
+	Status uint32
+	Known  bool
+	OOM    bool
+}
+
+const snapshotVersion = 1
+
+// page is the snapshot's form: fixed size, no pointers.
+type page struct {
+	Version uint32
+	Size    uint32
+	State   core.State
+	Info    info
+}
+
+// persist writes the service's page. It costs a copy of a few hundred bytes.
+func (e *Engine) persist(s *service) {
+	p := page{Version: snapshotVersion, Size: uint32(unsafe.Sizeof(page{})), State: s.st, Info: s.info}
+	blob := unsafe.Slice((*byte)(unsafe.Pointer(&p)), unsafe.Sizeof(p))
+	if err := e.ports.Snapshot.Put(s.name, blob); err != nil {
+		e.complainOnce("snapshot", fmt.Sprintf("Cannot keep the state of %s: %v", s.name, err))
+	}
+}
+
+// unpage reads a page back; false when another version wrote it.
+func unpage(blob []byte) (page, bool) {
+	var p page
+	if len(blob) != int(unsafe.Sizeof(p)) {
+		return p, false
+	}
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&p)), unsafe.Sizeof(p)), blob)
+	return p, p.Version == snapshotVersion && p.Size == uint32(unsafe.Sizeof(p))
+}
+
+// enabled is the file's word unless an operator's wish is newer.
+func (s *service) enabled() bool {
+	if s.wish.Enabled != nil {
+		return *s.wish.Enabled
+	}
+	return s.def != nil && s.def.Enabled
+}
+
+// lives tells whether a main process exists or is about to.
+func (s *service) lives() bool { return s.st.Live() || s.st.Phase == core.Spawning }
+
+// busy tells whether processes of the service may exist.
+func (s *service) busy() bool { return s.lives() || s.st.Phase == core.Cleaning }
+
+// stateName is the state in DESIGN's words.
+func (s *service) stateName() string {
+	if s.st.Phase == core.Down && !s.st.Wanted && !s.enabled() {
+		return "disabled"
+	}
+	return core.StateName(&s.cfg, s.st)
+}
+
+// add makes a service known, or gives a known one its definition.
+func (e *Engine) add(name string, def *model.Service) *service {
+	s := e.services[name]
+	if s == nil {
+		s = &service{name: name, heapIndex: -1, wish: e.ports.Wishes.Get(name)}
+		e.services[name] = s
+		s.info.Since = e.wall().UnixNano()
+	}
+	s.define(def)
+	return s
+}
+
+func (s *service) define(def *model.Service) {
+	s.def = def
+	s.cfg = configure(def)
+	s.broken = nil
+	s.gone = false
+}
+
+// configure takes from a definition what the core decides by.
+func configure(def *model.Service) core.Config {
+	c := core.Config{
+		Task:          def.Kind == model.Task,
+		When:          restartWhen[def.Restart.When],
+		Delay:         def.Restart.Delay,
+		Backoff:       core.Backoff(def.Restart.Backoff),
+		Limit:         core.Limit{Count: uint32(def.Restart.Limit.Count), Window: def.Restart.Limit.Window, RetryAfter: def.Restart.Limit.RetryAfter},
+		ReadyAfter:    def.Ready.After,
+		StopTimeout:   def.Stop.Timeout,
+		CrashGrace:    def.Stop.CrashGrace,
+		LeaveChildren: def.Stop.LeaveChildren,
+		KeepLeftovers: !def.KillLeftovers,
+	}
+	if def.Stop.Command != nil {
+		c.StopSteps = 1
+		return c
+	}
+	for i, step := range def.Stop.Steps {
+		c.StopWait[i] = step.Wait
+		c.StopSteps++
+	}
+	return c
+}
+
+var restartWhen = map[model.RestartWhen]core.When{
+	model.RestartAlways: core.Always, model.RestartNever: core.Never,
+	model.RestartOnFailure: core.OnFailure, model.RestartOnCrash: core.OnCrash,
+}
+
+// account keeps what status shows of a run.
+func (s *service) account(old core.State) {
+	if s.st.Run != old.Run {
+		s.info.SentStep = 0
+	}
+	if !s.st.Live() {
+		s.info.Pid = 0
+	}
+}
+
+// record appends one event to the history.
+func (e *Engine) record(name string, run uint64, kind, text string, fields map[string]string) {
+	e.ports.History.Append(control.Event{
+		Time: e.wall(), Service: name, Run: run, Kind: kind, Text: text, Fields: fields,
+	})
+}
+
+// look does what follows from a service's new state as a whole: its exit is
+// acknowledged, who waits for it is answered, what is gone is forgotten.
+func (e *Engine) look(s *service) {
+	if e.services[s.name] != s {
+		return
+	}
+	if s.info.Last.Run > s.acked && s.st.Phase != core.Spawning {
+		_ = e.ports.Keeper.Ack(s.name, s.info.Last.Run)
+		s.acked = s.info.Last.Run
+	}
+	for w := range e.waiters {
+		if w.s == s {
+			e.check(w)
+		}
+	}
+	e.watchEssential(s)
+	if s.gone && !s.busy() {
+		e.forget(s)
+	}
+}
+
+// forget removes a service of which nothing lives.
+func (e *Engine) forget(s *service) {
+	delete(e.services, s.name)
+	if s.heapIndex >= 0 {
+		s.st.Deadline = 0
+		e.arm(s)
+	}
+	e.ports.Snapshot.Delete(s.name)
+	_ = e.ports.Keeper.Forget(s.name)
+	e.ports.Logs.Forget(s.name)
+}
+
+func (i *info) since() time.Time { return time.Unix(0, i.Since) }

@@ -1,0 +1,194 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/abide-project/abide/internal/core"
+	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/state"
+)
+
+// shutdown is the stopping of everything, after which abide ends.
+type shutdown struct {
+	code    int
+	why     string
+	hurried bool
+	began   time.Time
+	timer   *time.Timer // the total deadline
+	report  *time.Timer // says each second what is waited for
+}
+
+// Shutdown stops all services, then abide with code. A second call hurries: what
+// still lives gets KILL.
+func (e *Engine) Shutdown(code int, why string) {
+	if e.stopping != nil {
+		e.hurry("asked again")
+		return
+	}
+	limit := e.opts.Shutdown
+	if e.set.Shutdown > 0 {
+		limit = e.set.Shutdown
+	}
+	e.stopping = &shutdown{code: code, why: why, began: e.wall()}
+	e.record("", 0, "abide", "shutting down: "+why, nil)
+	for _, s := range e.services {
+		e.feed(s, core.Event{Kind: core.EvStop})
+	}
+	sd := e.stopping
+	sd.timer = time.AfterFunc(limit, func() {
+		e.Post(func() { e.hurry(fmt.Sprintf("%s are over", limit)) })
+	})
+	sd.report = time.AfterFunc(time.Second, func() { e.Post(e.reportStopping) })
+	e.finishIfIdle()
+}
+
+// hurry kills what is left. The order among survivors' logs is kept: their
+// pipes are read to the end before abide ends.
+func (e *Engine) hurry(why string) {
+	sd := e.stopping
+	if sd == nil || sd.hurried {
+		return
+	}
+	sd.hurried = true
+	e.record("", 0, "abide", "hurrying the shutdown: "+why, nil)
+	for _, s := range e.services {
+		e.feed(s, core.Event{Kind: core.EvHurry})
+	}
+}
+
+func (e *Engine) reportStopping() {
+	sd := e.stopping
+	if sd == nil || e.done {
+		return
+	}
+	if left := e.living(); len(left) > 0 {
+		e.ports.Console.Say(fmt.Sprintf("Waiting for %s to stop, %s so far", strings.Join(left, ", "),
+			e.wall().Sub(sd.began).Round(time.Second)))
+	}
+	sd.report.Reset(time.Second)
+}
+
+// living names up to a handful of what still runs.
+func (e *Engine) living() []string {
+	const most = 8
+	var names []string
+	for _, name := range sortedKeys(e.services) {
+		if s := e.services[name]; s.busy() {
+			names = append(names, name)
+		}
+	}
+	if len(names) > most {
+		names = append(names[:most], fmt.Sprintf("%d more", len(names)-most))
+	}
+	return names
+}
+
+// finishIfIdle ends abide once a shutdown has nothing left to wait for.
+func (e *Engine) finishIfIdle() {
+	sd := e.stopping
+	if sd == nil || e.done || len(e.queue) > 0 {
+		return
+	}
+	for _, s := range e.services {
+		if s.busy() {
+			return
+		}
+	}
+	e.done = true
+	sd.timer.Stop()
+	sd.report.Stop()
+	for w := range e.waiters {
+		e.release(w)
+	}
+	e.record("", 0, "abide", fmt.Sprintf("ended with code %d", sd.code), nil)
+	if err := e.ports.Logs.Close(); err != nil {
+		e.ports.Console.Say(fmt.Sprintf("Cannot finish the logs: %v", err))
+	}
+	e.code = sd.code
+}
+
+// lookAtAll decides what concerns no single service: the end of an essential
+// one, a project in which nothing is wanted any more, the end of a shutdown.
+func (e *Engine) lookAtAll() {
+	if e.stopping != nil {
+		e.finishIfIdle()
+		return
+	}
+	switch e.opts.Mode {
+	case ModeUp:
+		if e.idle() {
+			code := 0
+			for _, s := range e.services {
+				if s.st.Phase == core.Failed {
+					code = 1
+				}
+			}
+			e.Shutdown(code, "nothing is wanted any more")
+		}
+	}
+}
+
+// idle tells whether nothing runs and nothing will by itself.
+func (e *Engine) idle() bool {
+	for _, s := range e.services {
+		if !s.st.AtRest() {
+			return false
+		}
+	}
+	return true
+}
+
+// watchEssential ends abide when an essential service has ended for good, or, if
+// asked, at the first failure of any.
+func (e *Engine) watchEssential(s *service) {
+	if e.stopping != nil || s.def == nil || s.info.Last.Run == 0 && s.fault == "" || !s.st.AtRest() {
+		return
+	}
+	if s.wish.Order == state.OrderStopped {
+		return
+	}
+	switch {
+	case s.def.Essential:
+		e.Shutdown(e.endCode(s), fmt.Sprintf("the essential service %s has ended (%s)", s.name, e.endText(s)))
+	case e.opts.ExitOnFailure && s.st.Phase == core.Failed:
+		e.Shutdown(e.endCode(s), fmt.Sprintf("%s failed (%s)", s.name, e.endText(s)))
+	}
+}
+
+func (e *Engine) endCode(s *service) int {
+	if s.fault != "" {
+		return 127
+	}
+	return exitCode(s.info.Last)
+}
+
+func (e *Engine) endText(s *service) string {
+	if s.fault != "" {
+		return s.fault
+	}
+	return exitText(s.info.Last)
+}
+
+// Signaled is a signal that the keeper got from outside.
+func (e *Engine) Signaled(signo int) {
+	switch {
+	case signo == sigHUP && e.opts.Mode == ModeUp,
+		signo == sigTERM, signo == sigINT,
+		e.opts.Mode == ModeInit && (signo == sigQUIT || signo == sigRTMIN3):
+		e.Shutdown(0, "got "+model.SignalName(signo))
+	case signo == sigHUP:
+		for _, o := range e.apply(nil) {
+			if o.Code != "" {
+				e.ports.Console.Say(o.Message)
+			}
+		}
+	case e.opts.Mode == ModeInit:
+		for _, s := range e.services {
+			if s.def != nil && s.def.Essential && s.lives() {
+				e.send(s, s.st.Run, signo, false)
+			}
+		}
+	}
+}

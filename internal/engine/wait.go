@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/core"
+)
+
+// waitKind is what a waiting request waits for.
+type waitKind uint8
+
+const (
+	waitUp      waitKind = iota // a run after number run is up
+	waitSpawned                 // a process exists
+	waitDown                    // nothing of it lives
+	waitCommand                 // somebody calls finish
+	waitState                   // the named state is reached
+)
+
+// aLook is how much longer than its first moment a start without [ready] is
+// watched before it is called a success.
+const aLook = 300 * time.Millisecond
+
+// waiter is one request's interest in one service. Only the loop touches it but
+// for the channel.
+type waiter struct {
+	s       *service
+	kind    waitKind
+	run     uint64
+	state   string
+	note    string
+	looking bool
+	out     chan control.Outcome
+}
+
+func (e *Engine) waitFor(s *service, kind waitKind, run uint64, note string) *waiter {
+	w := &waiter{s: s, kind: kind, run: run, note: note, out: make(chan control.Outcome, 1)}
+	e.waiters[w] = struct{}{}
+	return w
+}
+
+// finish answers a waiter once.
+func (e *Engine) finish(w *waiter, o control.Outcome) {
+	if _, waiting := e.waiters[w]; !waiting {
+		return
+	}
+	delete(e.waiters, w)
+	w.out <- o
+}
+
+// release answers a waiter whose service will not change any more.
+func (e *Engine) release(w *waiter) {
+	if w.kind == waitDown {
+		e.finish(w, e.downOutcome(w.s))
+		return
+	}
+	e.finish(w, refuse(w.s, control.Failed, "cannot wait for %s: abide is shutting down", w.s.name))
+}
+
+// check looks whether a service has become what a waiter waits for.
+func (e *Engine) check(w *waiter) {
+	s := w.s
+	switch w.kind {
+	case waitDown:
+		if !s.busy() {
+			e.finish(w, e.downOutcome(s))
+		}
+	case waitSpawned:
+		if s.st.Run > w.run && s.info.Pid != 0 {
+			e.finish(w, done(s, fmt.Sprintf("started, pid %d", s.info.Pid)))
+		} else if s.info.Last.Run > w.run || s.st.Phase == core.Failed {
+			e.finish(w, e.upFailed(s))
+		}
+	case waitState:
+		if s.stateName() == w.state || w.state == "" && s.info.Last.Run >= w.run {
+			e.finish(w, done(s, s.stateName()))
+		}
+	case waitUp:
+		e.checkUp(w)
+	}
+}
+
+func (e *Engine) checkUp(w *waiter) {
+	s := w.s
+	switch {
+	case s.st.Phase == core.Finished && s.info.Last.Run > w.run:
+		e.finish(w, done(s, join("finished", w.note)))
+	case s.st.Phase == core.Failed, s.info.Last.Run > w.run, s.st.Phase == core.Delaying && s.fault != "":
+		e.finish(w, e.upFailed(s))
+	case !s.st.Wanted && s.st.Phase == core.Down:
+		e.finish(w, refuse(s, control.Failed, "cannot start %s: it was stopped meanwhile", s.name))
+	case s.st.Phase == core.Running && s.st.Run > w.run && !s.cfg.Task && !w.looking:
+		w.looking = true
+		if s.def.Ready.After > 0 {
+			e.finish(w, e.upOutcome(w))
+			return
+		}
+		run := s.st.Run
+		time.AfterFunc(aLook, func() {
+			e.Post(func() {
+				if s.st.Phase == core.Running && s.st.Run == run {
+					e.finish(w, e.upOutcome(w))
+				}
+			})
+		})
+	}
+}
+
+func (e *Engine) upOutcome(w *waiter) control.Outcome {
+	return done(w.s, join(fmt.Sprintf("running, pid %d", w.s.info.Pid), w.note))
+}
+
+// upFailed says why a first run ended before it was ready, and what abide does
+// about it.
+func (e *Engine) upFailed(s *service) control.Outcome {
+	reason := s.fault
+	if reason == "" {
+		reason = exitText(s.info.Last)
+	}
+	o := refuse(s, control.Failed, "cannot start %s: %s", s.name, strings.TrimPrefix(reason, fmt.Sprintf("cannot start %s: ", s.name)))
+	if s.st.Wanted && s.st.Phase != core.Failed && s.st.Phase != core.Finished {
+		o.Message += "; abide keeps trying"
+	}
+	o.Hint = fmt.Sprintf("abide log %s, or: abide status %s", s.name, s.name)
+	st := e.status(s)
+	o.Status = &st
+	return o
+}
+
+func (e *Engine) downOutcome(s *service) control.Outcome {
+	o := done(s, "stopped")
+	if s.st.Killed {
+		o.Message = "stopped; KILL was needed"
+	}
+	if n := len(s.strays); n > 0 {
+		o.Message += fmt.Sprintf("; %d processes that may have come from it were left alone, see abide status %s", n, s.name)
+	}
+	return o
+}
+
+// await collects what waiters bring, in the order of names, until all have
+// answered or the caller has waited long enough.
+func (e *Engine) await(ctx context.Context, req control.Request, waits []*waiter) []control.Outcome {
+	outcomes := make([]control.Outcome, 0, len(waits))
+	told := time.NewTimer(time.Second)
+	defer told.Stop()
+	began := time.Now()
+	for _, w := range waits {
+		for waiting := true; waiting; {
+			select {
+			case o := <-w.out:
+				outcomes = append(outcomes, o)
+				waiting = false
+			case <-told.C:
+				if req.Trace != nil {
+					req.Trace(fmt.Sprintf("waiting for %s to %s, %s so far", w.s.name, req.Verb, time.Since(began).Round(time.Second)))
+				}
+				told.Reset(time.Second)
+			case <-ctx.Done():
+				outcomes = append(outcomes, control.Outcome{
+					Name: w.s.name, Code: control.TimedOut,
+					Message: fmt.Sprintf("waited %s for %s to %s; the work goes on", time.Since(began).Round(time.Millisecond), w.s.name, req.Verb),
+					Hint:    "abide status " + w.s.name,
+				})
+				e.Post(func() { delete(e.waiters, w) })
+				waiting = false
+			}
+		}
+	}
+	return outcomes
+}
+
+// outcomeCache remembers what became of the last requests, so that a client
+// that asks again does not have its request executed again.
+type outcomeCache struct {
+	mu    sync.Mutex
+	byID  map[string]*answer
+	order []string
+}
+
+type answer struct {
+	ready    chan struct{}
+	outcomes []control.Outcome
+	err      error
+}
+
+const rememberedRequests = 1024
+
+// wait returns the outcome of an earlier request with this id, waiting while it
+// is still being carried out. The first request of an id is told seen = false
+// and must call put.
+func (c *outcomeCache) wait(ctx context.Context, id string) (out []control.Outcome, err error, seen bool) {
+	if id == "" {
+		return nil, nil, false
+	}
+	c.mu.Lock()
+	a := c.byID[id]
+	if a == nil {
+		if c.byID == nil {
+			c.byID = map[string]*answer{}
+		}
+		c.byID[id] = &answer{ready: make(chan struct{})}
+		c.order = append(c.order, id)
+		if len(c.order) > rememberedRequests {
+			delete(c.byID, c.order[0])
+			c.order = c.order[1:]
+		}
+		c.mu.Unlock()
+		return nil, nil, false
+	}
+	c.mu.Unlock()
+	select {
+	case <-a.ready:
+		return a.outcomes, a.err, true
+	case <-ctx.Done():
+		return nil, ctx.Err(), true
+	}
+}
+
+func (c *outcomeCache) put(id string, outcomes []control.Outcome, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a := c.byID[id]; a != nil {
+		a.outcomes, a.err = outcomes, err
+		close(a.ready)
+	}
+}
