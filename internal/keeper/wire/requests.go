@@ -40,7 +40,7 @@ const (
 // Spawn asks for a run. AckRun acknowledges the exit of that run first, whether
 // the new one starts or not; 0 acknowledges none. Tags name the descriptors to
 // hold for the run, in the order in which they follow program and cgroup; Pass
-descriptors after them are handed to the program and not kept.
+// descriptors after them are handed to the program and not kept.
 type Spawn struct {
 	Name   []byte
 	Run    uint64
