@@ -1,6 +1,7 @@
 package model
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -110,10 +111,10 @@ func (v *validator) program() {
 
 func (v *validator) process() {
 	s := v.s
-	for key, value := range map[string]string{"directory": s.Directory, "chroot": s.Chroot, "tty": s.TTY, "user": s.User, "group": s.Group} {
-		if value != "" {
-			v.text(key, value)
-		}
+	for _, t := range []struct{ key, value string }{
+		{"directory", s.Directory}, {"chroot", s.Chroot}, {"tty", s.TTY}, {"user", s.User}, {"group", s.Group},
+	} {
+		v.text(t.key, t.value)
 	}
 	v.absolute("directory", s.Directory)
 	v.absolute("chroot", s.Chroot)
@@ -210,14 +211,8 @@ func (v *validator) environment() {
 
 func (v *validator) restart() {
 	r := &v.s.Restart
-	for key, set := range map[string]ExitSet{"restart.success_codes": r.SuccessCodes, "restart.give_up_codes": r.GiveUpCodes} {
-		for _, code := range set.Codes {
-			v.inRange(key, &code, 0, 255)
-		}
-		for _, sig := range set.Signals {
-			v.inRange(key, &sig, 1, sigRTMax)
-		}
-	}
+	v.exits("restart.success_codes", r.SuccessCodes)
+	v.exits("restart.give_up_codes", r.GiveUpCodes)
 	for _, code := range r.GiveUpCodes.Codes {
 		if code == 0 || slices.Contains(r.SuccessCodes.Codes, code) {
 			v.fail("restart.give_up_codes", "conflict", "", "cannot give up at exit code %d: it counts as success", code)
@@ -256,6 +251,15 @@ func (v *validator) restart() {
 	}
 	if r.When == RestartNever && r.Limit.Count > 0 {
 		v.warn("restart.limit.count", "no-effect", "", "restart.limit does nothing: %s is never restarted by itself", v.s.Name)
+	}
+}
+
+func (v *validator) exits(key string, set ExitSet) {
+	for _, code := range set.Codes {
+		v.inRange(key, &code, 0, 255)
+	}
+	for _, sig := range set.Signals {
+		v.inRange(key, &sig, 1, sigRTMax)
 	}
 }
 
@@ -331,22 +335,9 @@ func (v *validator) reload() {
 
 func (v *validator) log() {
 	l := &v.s.Log
-	for key, targets := range map[string][]LogTarget{"log.stdout": l.Stdout, "log.stderr": l.Stderr} {
-		if len(targets) == 0 {
-			v.fail(key, "bad-value", `write "null" to throw it away`, "cannot use %s: it names no place", key)
-		}
-		for i, t := range targets {
-			if len(targets) > 1 && (t.Kind == LogNull || t.Kind == LogInherit) {
-				v.fail(key, "conflict", "", "cannot use %q together with other places in %s", t, key)
-			}
-			if slices.Contains(targets[:i], t) {
-				v.fail(key, "conflict", "", "cannot use %q twice in %s", t, key)
-			}
-			if t.Kind == LogPath {
-				v.text(key, t.Path)
-				v.absolute(key, t.Path)
-			}
-		}
+	v.logTargets("log.stdout", l.Stdout)
+	if !slices.Equal(l.Stdout, l.Stderr) {
+		v.logTargets("log.stderr", l.Stderr)
 	}
 	if l.Size < 0 || l.Size > 0 && l.Size < minLogSize {
 		v.fail("log.size", "bad-value", "", "cannot use log.size = %q: it must be at least %s, or 0 for no limit", FormatSize(l.Size), FormatSize(minLogSize))
@@ -366,6 +357,24 @@ func (v *validator) log() {
 	}
 	if l.Compress != "zstd" && l.Compress != "none" {
 		v.fail("log.compress", "bad-value", "", `cannot use log.compress = %q: it is "zstd" or "none"`, l.Compress)
+	}
+}
+
+func (v *validator) logTargets(key string, targets []LogTarget) {
+	if len(targets) == 0 {
+		v.fail(key, "bad-value", `write "null" to throw it away`, "cannot use %s: it names no place", key)
+	}
+	for i, t := range targets {
+		if len(targets) > 1 && (t.Kind == LogNull || t.Kind == LogInherit) {
+			v.fail(key, "conflict", "", "cannot use %q together with other places in %s", t, key)
+		}
+		if slices.Contains(targets[:i], t) {
+			v.fail(key, "conflict", "", "cannot use %q twice in %s", t, key)
+		}
+		if t.Kind == LogPath {
+			v.text(key, t.Path)
+			v.absolute(key, t.Path)
+		}
 	}
 }
 
@@ -394,7 +403,8 @@ var OperatorRoles = []string{
 }
 
 func (v *validator) operators() {
-	for role, who := range v.s.Operators {
+	for _, role := range slices.Sorted(maps.Keys(v.s.Operators)) {
+		who := v.s.Operators[role]
 		key := "operators." + role
 		if !slices.Contains(OperatorRoles, role) {
 			v.fail(key, "bad-value", "", "cannot grant %q: the roles are view, log, operate, admin, or one verb", role)
