@@ -3,8 +3,8 @@ package core
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
+	"strconv"
 )
 
 // EncodedSize is the length of an encoded State in bytes.
@@ -15,7 +15,10 @@ const encodedVersion = 1
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
-var errTorn = errors.New("cannot read state of service: checksum does not match")
+var (
+	errTorn  = errors.New("cannot read state of service: checksum does not match")
+	errRange = errors.New("cannot read state of service: a field is out of range")
+)
 
 // The flags of the encoded form.
 const (
@@ -69,7 +72,7 @@ func Decode(src *[EncodedSize]byte) (State, error) {
 		return State{}, errTorn
 	}
 	if b[0] != encodedVersion {
-		return State{}, fmt.Errorf("cannot read state of service: version %d, not %d", b[0], encodedVersion)
+		return State{}, errors.New("cannot read state of service: version " + strconv.Itoa(int(b[0])) + ", not " + strconv.Itoa(encodedVersion))
 	}
 	f := b[4]
 	s := State{
@@ -88,8 +91,7 @@ func Decode(src *[EncodedSize]byte) (State, error) {
 	}
 	if s.Phase >= phases || s.Cause >= causes || s.End >= ends || s.StopStep >= MaxStopSteps ||
 		s.window.next >= windowSize || s.window.fill > s.window.per {
-		return State{}, fmt.Errorf("cannot read state of service: phase %d, cause %d, end %d, step %d or window %d is out of range",
-			s.Phase, s.Cause, s.End, s.StopStep, s.window.next)
+		return State{}, errRange
 	}
 	return s, nil
 }

@@ -67,7 +67,7 @@ func (m *machine) spawnFailed(ev *Event) {
 		m.rest(Down, CauseNone)
 	case s.PendingRestart:
 		m.spawn()
-	case ev.Permanent || s.Once || m.cfg.When == Never:
+	case ev.Permanent || m.once():
 		m.rest(Failed, CauseSpawn)
 	default:
 		m.again(m.now, CauseSpawn)
@@ -99,6 +99,26 @@ func (m *machine) again(ended Time, cause Cause) {
 	s.Deadline = at
 	if at <= m.now {
 		m.spawnAgain()
+	}
+}
+
+// once reports whether a start is tried one time only.
+func (m *machine) once() bool { return m.s.Once || m.cfg.When == Never }
+
+// delayed starts after a delay, unless the rule for that has changed meanwhile.
+func (m *machine) delayed() {
+	s := m.s
+	phase, cause := m.verdict()
+	if s.Cause == CauseSpawn {
+		phase, cause = Delaying, CauseNone
+		if m.once() {
+			phase, cause = Failed, CauseSpawn
+		}
+	}
+	if phase == Delaying {
+		m.spawnAgain()
+	} else {
+		m.rest(phase, cause)
 	}
 }
 

@@ -86,7 +86,7 @@ func (m *machine) deadline() {
 	s := m.s
 	switch s.Phase {
 	case Delaying:
-		m.spawnAgain()
+		m.delayed()
 	case Starting:
 		if m.cfg.ReadyWait {
 			m.beginStop(CauseReady)
@@ -277,12 +277,15 @@ func (m *machine) adopted(ev *Event) {
 	case ev.Run < s.Run:
 		return
 	case ev.Run > s.Run:
-		// The state is older than the run. Whoever started it wanted it.
+		// The state is older than the run. Whoever started it wanted it; nobody
+		// knows whether it is frozen.
 		*s = State{
 			Wanted: s.Wanted || s.Phase == Down, Once: s.Once, Run: ev.Run,
 			Level: s.Level, Restarts: s.Restarts, window: s.window,
 		}
 		m.spawned(began)
+		s.Froze = true
+		m.do(Action{Kind: ActThaw})
 	case s.Phase == Spawning:
 		m.spawned(began)
 	case s.Live():
@@ -300,9 +303,10 @@ func (m *machine) adopted(ev *Event) {
 // caller and that no deadline makes up for.
 func (m *machine) askAgain() {
 	s := m.s
-	switch {
-	case s.Phase == Stopping && s.Killed:
+	if s.Phase == Stopping && s.Killed {
 		m.kill()
+	}
+	switch {
 	case s.Paused:
 		m.freeze()
 	case s.Froze:

@@ -1,0 +1,234 @@
+package core
+
+import (
+	"fmt"
+	"time"
+)
+
+// The walk's time goes in units of one millisecond around base, so that every
+// moment of a normalised node fits into a byte.
+const (
+	unit = Time(time.Millisecond)
+	base = 1000 * unit
+	runs = 10 // the normalised run number; all lower ones are old
+)
+
+// world is what is true outside of Step, kept by the walk on its own account so
+// that it can tell when Step is wrong.
+type world struct {
+	alive    bool // the main process of run 10 lives
+	frozen   bool
+	killed   bool // KILL was sent to it
+	ready    bool // it has told that it is ready
+	spawnDue bool // ActSpawn is out
+	cleanDue bool // ActClean is out
+
+	wanted  bool // the last wish
+	once    bool
+	ordered bool // a start was asked for since the last ActSpawn
+	stale   bool // the run, or the one in the making, must be replaced
+	late    bool // the stop under way began because the run was not ready in time
+	failed  bool // the last start came to nothing
+
+	lastEnd  End
+	lastStep int8  // last stop signal sent to the run, -1 if none
+	age      uint8 // how long the run lived, in units, clamped
+	since    uint8 // how long ago it ended, clamped
+	owe      uint8 // the least wait before the start by itself that is coming
+
+	autos [maxAutos]uint8 // ages+1 of the newest starts by itself, newest first
+	fresh uint8           // how many of them are not forgiven
+}
+
+const maxAutos = 4
+
+// node is one place of the walk: a configuration, a State as Step left it and
+// the world, with the time shifted so that now is base.
+type node struct {
+	cfg uint8
+	s   State
+	w   world
+}
+
+// key is a node in few bytes; unpack gives the node back.
+type key [44]byte
+
+func pack(n *node) key {
+	var k key
+	s, w := &n.s, &n.w
+	k[0] = n.cfg
+	k[1], k[2], k[3] = byte(s.Phase), byte(s.Cause), byte(s.End)
+	k[4] = bits(s.Wanted, s.Once, s.Paused, s.PendingRestart, s.Killed, s.Hurry, s.Froze, s.WasReady)
+	k[5], k[6] = s.Level, s.StopStep
+	k[7], k[8], k[9], k[10] = clock(s.Deadline), clock(s.StopBy), clock(s.Began), clock(s.Ended)
+	k[11], k[12], k[13] = s.window.next, byte(s.window.per), byte(s.window.fill)
+	for i := range maxAutos {
+		k[14+i] = clock(s.window.stamp[(int(s.window.next)+windowSize-1-i)%windowSize])
+	}
+	k[20] = bits(w.alive, w.frozen, w.killed, w.ready, w.spawnDue, w.cleanDue, w.wanted, w.once)
+	k[21] = bits(w.ordered, w.stale, w.late, w.failed, false, false, false, false)
+	k[22], k[23], k[24], k[25] = byte(w.lastEnd), byte(w.lastStep+1), w.age, w.since
+	copy(k[26:], w.autos[:])
+	k[30] = w.fresh
+	k[31], k[32] = byte(s.Run), w.owe
+	return k
+}
+
+func unpack(k *key) node {
+	var n node
+	s, w := &n.s, &n.w
+	n.cfg = k[0]
+	s.Phase, s.Cause, s.End = Phase(k[1]), Cause(k[2]), End(k[3])
+	f := k[4]
+	s.Wanted, s.Once, s.Paused, s.PendingRestart = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	s.Killed, s.Hurry, s.Froze, s.WasReady = f&16 != 0, f&32 != 0, f&64 != 0, f&128 != 0
+	s.Level, s.StopStep = k[5], k[6]
+	s.Deadline, s.StopBy, s.Began, s.Ended = moment(k[7]), moment(k[8]), moment(k[9]), moment(k[10])
+	s.window.next, s.window.per, s.window.fill = k[11], uint32(k[12]), uint32(k[13])
+	for i := range maxAutos {
+		s.window.stamp[(int(s.window.next)+windowSize-1-i)%windowSize] = moment(k[14+i])
+	}
+	f = k[20]
+	w.alive, w.frozen, w.killed, w.ready = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	w.spawnDue, w.cleanDue, w.wanted, w.once = f&16 != 0, f&32 != 0, f&64 != 0, f&128 != 0
+	f = k[21]
+	w.ordered, w.stale, w.late, w.failed = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	w.lastEnd, w.lastStep, w.age, w.since = End(k[22]), int8(k[23])-1, k[24], k[25]
+	copy(w.autos[:], k[26:])
+	w.fresh = k[30]
+	s.Run, w.owe = uint64(k[31]), k[32]
+	return n
+}
+
+// clock and moment turn a time into a byte and back; 0 stays "none".
+func clock(t Time) byte {
+	if t == 0 {
+		return 0
+	}
+	u := (t-base)/unit + 128
+	if (t-base)%unit != 0 || u <= 0 || u > 255 {
+		panic(fmt.Sprintf("the walk cannot hold the time %d", t))
+	}
+	return byte(u)
+}
+
+func moment(b byte) Time {
+	if b == 0 {
+		return 0
+	}
+	return base + (Time(b)-128)*unit
+}
+
+func bits(bs ...bool) byte {
+	var f byte
+	for i, b := range bs {
+		if b {
+			f |= 1 << i
+		}
+	}
+	return f
+}
+
+// normalise shifts a node from now to base and makes alike what Step cannot tell
+// apart: run numbers, ages beyond every threshold, forgotten starts.
+func normalise(n *node, cfg *Config, now Time) {
+	s := &n.s
+	s.Restarts = 0
+	if s.Run != 0 {
+		s.Run = runs
+	}
+	shift := base - now
+	for _, t := range []*Time{&s.Deadline, &s.StopBy, &s.Began, &s.Ended} {
+		if *t != 0 {
+			*t += shift
+		}
+	}
+	if s.Deadline != 0 {
+		s.Deadline = max(s.Deadline, base)
+	}
+	if s.StopBy != 0 {
+		s.StopBy = max(s.StopBy, base)
+	}
+	oldest := Time(max(cfg.Backoff.Healthy, cfg.Backoff.ResetAfter))
+	if s.Ended != 0 {
+		lived := min(s.Ended-s.Began, oldest)
+		s.Ended = max(s.Ended, base-Time(cfg.Delay+cfg.Backoff.cap()))
+		s.Began = s.Ended - lived
+	} else if s.Began != 0 {
+		s.Began = max(s.Began, base-oldest)
+	}
+	n.w.age = min(n.w.age, uint8(oldest/unit))
+	n.w.since = min(n.w.since, 4)
+
+	any := false
+	for i, t := range s.window.stamp {
+		if t == 0 {
+			continue
+		}
+		if t += shift; cfg.Limit.Window > 0 && base-t >= Time(cfg.Limit.Window) {
+			t = 0
+		} else if cfg.Limit.Window == 0 {
+			t = base - unit
+		}
+		s.window.stamp[i] = t
+		any = any || t != 0
+	}
+	if !any || cfg.Limit.Count == 0 {
+		s.window = window{}
+	} else if s.window.next != 0 {
+		var turned [windowSize]Time
+		for i := range turned {
+			turned[i] = s.window.stamp[(int(s.window.next)+i)%windowSize]
+		}
+		s.window.stamp, s.window.next = turned, 0
+	}
+	n.w.forget(cfg)
+}
+
+// forget drops the starts by itself that lie outside the limit's window.
+func (w *world) forget(cfg *Config) {
+	for i, a := range w.autos {
+		switch {
+		case a == 0:
+		case cfg.Limit.Count == 0 || cfg.Limit.Window > 0 && Time(a-1)*unit >= Time(cfg.Limit.Window):
+			w.autos[i] = 0
+		case cfg.Limit.Window == 0:
+			w.autos[i] = 1
+		}
+	}
+	w.fresh = min(w.fresh, w.spent())
+}
+
+// pass lets time go by.
+func (w *world) pass() {
+	if w.alive {
+		w.age++
+	} else {
+		w.since++
+	}
+	for i, a := range w.autos {
+		if a != 0 {
+			w.autos[i]++
+		}
+	}
+}
+
+// spent counts the starts by itself within the window, forgiven ones included.
+func (w *world) spent() uint8 {
+	var n uint8
+	for _, a := range w.autos {
+		if a != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) countAuto(cfg *Config) {
+	if cfg.Limit.Count == 0 {
+		return
+	}
+	copy(w.autos[1:], w.autos[:maxAutos-1])
+	w.autos[0] = 1
+	w.fresh = min(w.fresh+1, maxAutos)
+}
