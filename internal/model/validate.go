@@ -38,7 +38,6 @@ func Validate(s *Service) diag.List {
 	v.log()
 	v.rlimits()
 	v.operators()
-	v.expansions()
 	return v.list
 }
 
@@ -430,12 +429,13 @@ func ValidPrincipal(p string) bool {
 	return false
 }
 
-// expansions checks every text that is expanded at a start, so that a slip shows
-// before it. Texts whose reader knows better places report there first.
-func (v *validator) expansions() {
-	s := v.s
+// ValidateExpansions checks every text that is expanded at a start, so that a
+// slip shows before it. A reader that knows the place inside the text calls
+// CheckExpand instead.
+func ValidateExpansions(s *Service) diag.List {
+	var list diag.List
 	check := func(key, text string, anyName bool) {
-		v.list = append(v.list, CheckExpand(text, anyName, func(int) diag.Pos { return s.At(key) })...)
+		list = append(list, CheckExpand(text, anyName, func(int) diag.Pos { return s.At(key) })...)
 	}
 	for _, arg := range s.Command {
 		check("command", arg, true)
@@ -461,4 +461,5 @@ func (v *validator) expansions() {
 			check("log.stderr", t.Path, false)
 		}
 	}
+	return list
 }

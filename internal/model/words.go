@@ -22,7 +22,7 @@ const shellHint = "if a shell is meant to read it, set shell = true; else put it
 // replaced ($X, ~, globs) is a warning. ${...} stays one word, whatever its value
 // turns out to be, and '${' or \${ means the characters themselves. When an issue
 // is an Error the words mean nothing.
-func SplitWords(text string) ([]string, []WordIssue) {
+func SplitWords(text string) ([]Word, []WordIssue) {
 	s := splitter{text: text}
 	for s.pos < len(text) {
 		s.step()
@@ -32,6 +32,21 @@ func SplitWords(text string) ([]string, []WordIssue) {
 	return s.words, s.issues
 }
 
+// Word is one word of a command and the byte at which it begins.
+type Word struct {
+	Text   string
+	Offset int
+}
+
+// Argv is the words alone.
+func Argv(words []Word) []string {
+	argv := make([]string, len(words))
+	for i, w := range words {
+		argv[i] = w.Text
+	}
+	return argv
+}
+
 type splitter struct {
 	text   string
 	pos    int
@@ -39,8 +54,7 @@ type splitter struct {
 	inWord bool
 	start  int // of the current word
 	quoted bool
-	words  []string
-	starts []int
+	words  []Word
 	plain  []bool // word i was written without quotes
 	issues []WordIssue
 }
@@ -57,8 +71,7 @@ func (s *splitter) begin() {
 
 func (s *splitter) endWord() {
 	if s.inWord {
-		s.words = append(s.words, s.word.String())
-		s.starts = append(s.starts, s.start)
+		s.words = append(s.words, Word{s.word.String(), s.start})
 		s.plain = append(s.plain, !s.quoted)
 		s.word.Reset()
 		s.inWord = false
@@ -227,16 +240,16 @@ func (s *splitter) checkHabits() {
 	if len(s.words) == 0 || !s.plain[0] {
 		return
 	}
-	first := s.words[0]
+	first, at := s.words[0].Text, s.words[0].Offset
 	name, _, found := strings.Cut(first, "=")
 	switch {
 	case found && validVariable(name):
-		s.issue(diag.Error, s.starts[0], first+" cannot be a program: no shell reads it as a variable",
+		s.issue(diag.Error, at, first+" cannot be a program: no shell reads it as a variable",
 			"set it with environment = { "+name+" = \"...\" }")
 	case first == "exec":
-		s.issue(diag.Error, s.starts[0], "exec is a word of the shell, not a program", "leave it out: abide runs the program itself, without a shell")
+		s.issue(diag.Error, at, "exec is a word of the shell, not a program", "leave it out: abide runs the program itself, without a shell")
 	case first == "cd":
-		s.issue(diag.Error, s.starts[0], "cd is a word of the shell, not a program", "set directory = \"...\"")
+		s.issue(diag.Error, at, "cd is a word of the shell, not a program", "set directory = \"...\"")
 	}
 }
 

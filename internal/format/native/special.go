@@ -1,0 +1,562 @@
+package native
+
+import (
+	"cmp"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/format/tomltree"
+	"github.com/abide-project/abide/internal/model"
+)
+
+// This file reads the keys whose values have a form of their own.
+
+func readCommand(r *reader, path string, v *tomltree.Value) {
+	if !r.shell {
+		r.svc.Command = r.command(path, v)
+		return
+	}
+	if v.Kind == tomltree.Array {
+		r.wrong(path, v, "one text when shell = true", "")
+		return
+	}
+	if s, ok := r.text(path, v); ok {
+		r.svc.Script = s
+	}
+}
+
+// command reads argv from a list, or from a text by splitting it.
+func (r *reader) command(path string, v *tomltree.Value) []string {
+	switch v.Kind {
+	case tomltree.String:
+		words, issues := model.SplitWords(v.Text)
+		bad := false
+		for _, i := range issues {
+			hint := i.Hint
+			if path != "command" {
+				hint = strings.Replace(hint, "set shell = true", `write ["/bin/sh", "-c", "..."]`, 1)
+			}
+			r.list.Add(i.Severity, v.At(i.Offset), "shell-syntax", hint, "%s", i.Message)
+			bad = bad || i.Severity == diag.Error
+		}
+		if bad {
+			return []string{"?"}
+		}
+		if len(words) == 0 {
+			r.fail(v.Pos, "missing", "", "cannot use %s: it is empty", path)
+			return []string{"?"}
+		}
+		for _, w := range words {
+			r.list = append(r.list, model.CheckExpand(w.Text, true, func(n int) diag.Pos { return v.At(w.Offset + n) })...)
+		}
+		return model.Argv(words)
+	case tomltree.Array:
+		if len(v.Items) == 0 {
+			r.fail(v.Pos, "missing", "", "cannot use %s: the list is empty", path)
+			return []string{"?"}
+		}
+		argv := make([]string, 0, len(v.Items))
+		for _, item := range v.Items {
+			if s, ok := r.text("command", item); ok {
+				r.list = append(r.list, model.CheckExpand(s, true, item.At)...)
+				argv = append(argv, s)
+			} else {
+				argv = append(argv, "?")
+			}
+		}
+		return argv
+	}
+	r.wrong(path, v, "a list or a text", "")
+	return []string{"?"}
+}
+
+func auxCommand(field func(*model.Service) *[]string) readFunc {
+	return func(r *reader, path string, v *tomltree.Value) { *field(r.svc) = r.command(path, v) }
+}
+
+func readKind(r *reader, path string, v *tomltree.Value) {
+	if v.Text == "forking" || v.Text == "target" {
+		r.fail(v.Pos, "not-supported", "", "cannot use kind = %q: this version runs daemons and tasks", v.Text)
+		return
+	}
+	r.word(path, v, []string{"daemon", "task"})
+}
+
+func readInstances(r *reader, path string, v *tomltree.Value) {
+	if !r.template {
+		r.fail(v.Pos, "conflict", "name the file NAME@.toml", "cannot use instances: %s is no template", r.svc.Name)
+		return
+	}
+	items, ok := r.texts(path, v)
+	if !ok {
+		return
+	}
+	for _, item := range items {
+		if err := model.ValidInstance(item.Text); err != nil {
+			r.fail(item.Pos, "bad-name", "", "%s", err)
+		} else if slices.Contains(r.instances, item.Text) {
+			r.fail(item.Pos, "duplicate", "", "cannot use instance %s twice", item.Text)
+		} else {
+			r.instances = append(r.instances, item.Text)
+		}
+	}
+}
+
+func readGroups(r *reader, path string, v *tomltree.Value) {
+	if v.Kind != tomltree.Array {
+		r.wrong(path, v, "a list of names or numbers", "write groups = ["+quote(v.Text)+"]")
+		return
+	}
+	r.svc.GroupsSet = true
+	r.svc.Groups = nil
+	for _, item := range v.Items {
+		if g, ok := r.account(path, item); ok {
+			r.svc.Groups = append(r.svc.Groups, g)
+		}
+	}
+}
+
+func readUmask(r *reader, path string, v *tomltree.Value) {
+	switch {
+	case v.Kind == tomltree.String:
+		n, err := strconv.ParseUint(strings.TrimPrefix(v.Text, "0o"), 8, 32)
+		if err != nil || n > 0o777 {
+			r.fail(v.Pos, "bad-value", "", "cannot use umask = %s: it takes octal digits up to 777", quote(v.Text))
+			return
+		}
+		r.svc.Umask = uint32(n)
+	case v.Kind == tomltree.Integer && (strings.HasPrefix(v.Text, "0o") || v.Int == 0):
+		r.svc.Umask = uint32(min(v.Int, math.MaxUint32))
+	case v.Kind == tomltree.Integer:
+		r.fail(v.Pos, "bad-value", "write \"0"+v.Text+"\" or 0o"+v.Text+" if octal is meant", "cannot use umask = %s: the number is decimal", v.Text)
+	default:
+		r.wrong(path, v, "an octal number", `as in umask = "022"`)
+	}
+}
+
+func readEnvironment(r *reader, path string, v *tomltree.Value) {
+	if v.Kind != tomltree.Table {
+		hint := `write { NAME = "value" }`
+		if v.Kind == tomltree.Array && len(v.Items) > 0 {
+			if name, value, ok := strings.Cut(v.Items[0].Text, "="); ok {
+				hint = "write { " + keyOut(name) + " = " + quote(value) + " }"
+			}
+		}
+		r.wrong(path, v, "a table", hint)
+		return
+	}
+	for _, f := range v.Fields {
+		r.svc.Origin["environment."+f.Key] = f.Value.Pos
+		value := f.Value.Text
+		switch f.Value.Kind {
+		case tomltree.String:
+			r.list = append(r.list, model.CheckExpand(value, false, f.Value.At)...)
+		case tomltree.Integer, tomltree.Float:
+		case tomltree.Bool:
+			r.wrong(path+"."+f.Key, f.Value, "a text or a number", "write "+quote(value)+" in quotes")
+		default:
+			r.wrong(path+"."+f.Key, f.Value, "a text or a number", "")
+		}
+		r.svc.Environment = append(r.svc.Environment, model.EnvVar{Name: f.Key, Value: value})
+	}
+	slices.SortFunc(r.svc.Environment, func(a, b model.EnvVar) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func readEnvFiles(r *reader, path string, v *tomltree.Value) {
+	items, ok := r.texts(path, v)
+	if !ok {
+		return
+	}
+	for _, item := range items {
+		name, optional := strings.CutPrefix(item.Text, "-")
+		if name == "" {
+			r.fail(item.Pos, "bad-value", "", "cannot use environment_files: a path is empty")
+			continue
+		}
+		r.list = append(r.list, model.CheckExpand(item.Text, false, item.At)...)
+		r.svc.EnvironmentFiles = append(r.svc.EnvironmentFiles, model.EnvFile{Path: name, Optional: optional})
+	}
+}
+
+func readInherit(r *reader, key string, v *tomltree.Value) {
+	switch v.Kind {
+	case tomltree.Bool:
+		r.svc.Inherit = model.Inherit{All: v.Bool}
+	case tomltree.Array:
+		r.svc.Inherit = model.Inherit{}
+		items, _ := r.texts(key, v)
+		for _, item := range items {
+			if _, err := path.Match(item.Text, ""); err != nil {
+				r.fail(item.Pos, "bad-value", "", "cannot use pattern %q: it is not complete", item.Text)
+			}
+			r.svc.Inherit.Globs = append(r.svc.Inherit.Globs, item.Text)
+		}
+	default:
+		r.wrong(key, v, "true, false or a list of patterns", "")
+	}
+}
+
+func readPath(r *reader, path string, v *tomltree.Value) {
+	items, ok := r.texts(path, v)
+	if !ok {
+		return
+	}
+	if len(items) == 0 {
+		r.fail(v.Pos, "bad-value", "", "cannot use path: the list is empty")
+	}
+	r.svc.Path = nil
+	for _, item := range items {
+		r.svc.Path = append(r.svc.Path, item.Text)
+	}
+}
+
+func readStdin(r *reader, path string, v *tomltree.Value) {
+	if w, ok := r.word(path, v, []string{"null", "open", "tty"}); ok {
+		r.svc.Stdin = map[string]model.Stdin{"null": model.StdinNull, "open": model.StdinOpen, "tty": model.StdinTTY}[w]
+	}
+}
+
+func readTTY(r *reader, path string, v *tomltree.Value) {
+	if v.Kind == tomltree.Bool {
+		r.fail(v.Pos, "not-supported", `name a terminal, as in tty = "/dev/tty1"`, "cannot use tty = %s: this version makes no pseudo-terminals yet", v.Text)
+		return
+	}
+	if s, ok := r.text(path, v); ok {
+		r.svc.TTY = s
+	}
+}
+
+// leveled reads "word" or "word:number".
+func (r *reader) leveled(path string, v *tomltree.Value, words []string, standard int) (string, int, bool) {
+	s, ok := r.text(path, v)
+	if !ok {
+		return "", 0, false
+	}
+	word, level, hasLevel := strings.Cut(s, ":")
+	if !slices.Contains(words, word) {
+		hint := ""
+		if near := diag.Nearest(word, words); near != "" {
+			hint = "did you mean " + quote(near) + "?"
+		}
+		r.fail(v.Pos, "bad-value", hint, "cannot use %s = %s: it takes %s", path, quote(s), quoteAll(words))
+		return "", 0, false
+	}
+	if !hasLevel {
+		return word, standard, true
+	}
+	n, err := strconv.Atoi(level)
+	if err != nil {
+		r.fail(v.At(len(word)+1), "bad-value", "", "cannot use %s = %s: %q is not a number", path, quote(s), level)
+		return "", 0, false
+	}
+	return word, n, true
+}
+
+func readIOPriority(r *reader, path string, v *tomltree.Value) {
+	if class, level, ok := r.leveled(path, v, []string{"best-effort", "idle", "realtime"}, 4); ok {
+		if class == "idle" {
+			level = 0
+		}
+		r.svc.IOPriority = &model.IOPriority{Class: class, Level: level}
+	}
+}
+
+func readScheduler(r *reader, path string, v *tomltree.Value) {
+	policy, priority, ok := r.leveled(path, v, []string{"batch", "fifo", "idle", "other", "rr"}, 0)
+	if !ok {
+		return
+	}
+	if priority == 0 && (policy == "fifo" || policy == "rr") {
+		r.fail(v.Pos, "bad-value", "write "+quote(policy+":10"), "cannot use scheduler = %s: it needs a priority from 1 to 99", quote(v.Text))
+		return
+	}
+	r.svc.Scheduler = &model.Scheduler{Policy: policy, Priority: priority}
+}
+
+func readCPUs(r *reader, path string, v *tomltree.Value) {
+	set := map[int]bool{}
+	switch v.Kind {
+	case tomltree.String:
+		offset := 0
+		for _, part := range strings.Split(v.Text, ",") {
+			first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
+			a, errA := strconv.ParseUint(first, 10, 13)
+			b, errB := a, error(nil)
+			if isRange {
+				b, errB = strconv.ParseUint(last, 10, 13)
+			}
+			if errA != nil || errB != nil || b < a {
+				r.fail(v.At(offset), "bad-value", `as in "0-3,7"`, "cannot use cpus = %s: %q is no range of processors", quote(v.Text), part)
+				return
+			}
+			for n := a; n <= b; n++ {
+				set[int(n)] = true
+			}
+			offset += len(part) + 1
+		}
+	case tomltree.Array:
+		for _, item := range v.Items {
+			n, ok := r.int(path, item)
+			if !ok {
+				return
+			}
+			set[n] = true
+		}
+		if len(set) == 0 {
+			r.fail(v.Pos, "bad-value", "", "cannot use cpus: the list is empty")
+		}
+	default:
+		r.wrong(path, v, "a text or a list of numbers", `as in cpus = "0-3,7"`)
+		return
+	}
+	r.svc.CPUs = make([]int, 0, len(set))
+	for n := range set {
+		r.svc.CPUs = append(r.svc.CPUs, n)
+	}
+	slices.Sort(r.svc.CPUs)
+}
+
+func readWhen(r *reader, path string, v *tomltree.Value) {
+	when := map[string]model.RestartWhen{"always": model.RestartAlways, "never": model.RestartNever, "on-failure": model.RestartOnFailure, "on-crash": model.RestartOnCrash}
+	if w, ok := r.word(path, v, []string{"always", "never", "on-failure", "on-crash"}); ok {
+		r.svc.Restart.When = when[w]
+	}
+}
+
+func exitSet(field func(*model.Service) *model.ExitSet) readFunc {
+	return func(r *reader, path string, v *tomltree.Value) {
+		if v.Kind != tomltree.Array {
+			r.wrong(path, v, "a list of numbers and signals", `as in [0, 143, "TERM"]`)
+			return
+		}
+		var set model.ExitSet
+		for _, item := range v.Items {
+			switch item.Kind {
+			case tomltree.Integer:
+				if item.Int < 0 || item.Int > 255 {
+					r.fail(item.Pos, "bad-value", "", "cannot use exit code %d: codes are 0 to 255", item.Int)
+				} else if item.Int != 0 || path != "restart.success_codes" {
+					set.Codes = append(set.Codes, int(item.Int))
+				}
+			case tomltree.String:
+				n, err := model.ParseSignal(item.Text)
+				if err != nil {
+					r.fail(item.Pos, "bad-value", "", "%s", err)
+				} else {
+					set.Signals = append(set.Signals, n)
+				}
+			default:
+				r.wrong(path, item, "numbers and signals", "")
+			}
+		}
+		slices.Sort(set.Codes)
+		slices.Sort(set.Signals)
+		set.Codes, set.Signals = slices.Compact(set.Codes), slices.Compact(set.Signals)
+		*field(r.svc) = set
+	}
+}
+
+func readStopSignal(r *reader, path string, v *tomltree.Value) {
+	var steps []model.StopStep
+	switch v.Kind {
+	case tomltree.String, tomltree.Integer:
+		if step, ok := r.stopStep(path, v); ok {
+			steps = append(steps, step)
+		}
+	case tomltree.Array:
+		for _, item := range v.Items {
+			if step, ok := r.stopStep(path, item); ok {
+				steps = append(steps, step)
+			}
+		}
+		if len(v.Items) == 0 {
+			r.fail(v.Pos, "bad-value", "", "cannot use stop.signal: the list is empty")
+		}
+	default:
+		r.wrong(path, v, "a signal or a list of signals", `as in signal = ["QUIT 30s", "TERM 5s"]`)
+	}
+	if len(steps) > 0 {
+		r.svc.Stop.Steps = steps
+	}
+}
+
+// stopStep reads "TERM" or "TERM 5s".
+func (r *reader) stopStep(path string, v *tomltree.Value) (model.StopStep, bool) {
+	if v.Kind == tomltree.Integer {
+		v = &tomltree.Value{Kind: tomltree.String, Pos: v.Pos, Text: v.Text}
+	}
+	s, ok := r.text(path, v)
+	if !ok {
+		return model.StopStep{}, false
+	}
+	name, wait, hasWait := strings.Cut(strings.TrimSpace(s), " ")
+	n, err := model.ParseSignal(name)
+	if err != nil {
+		r.fail(v.Pos, "bad-value", "", "%s", err)
+		return model.StopStep{}, false
+	}
+	step := model.StopStep{Signal: n}
+	if hasWait {
+		if step.Wait, err = model.ParseDuration(wait); err != nil {
+			r.fail(v.At(len(name)+1), "bad-value", "", "%s", err)
+			return model.StopStep{}, false
+		}
+	}
+	return step, true
+}
+
+func readReloadSignal(r *reader, path string, v *tomltree.Value) {
+	if v.Kind == tomltree.Integer {
+		r.svc.Reload.Signal = int(min(max(v.Int, 0), 1000))
+		return
+	}
+	s, ok := r.text(path, v)
+	if !ok {
+		return
+	}
+	n, err := model.ParseSignal(s)
+	if err != nil {
+		r.fail(v.Pos, "bad-value", "", "%s", err)
+		return
+	}
+	r.svc.Reload.Signal = n
+}
+
+var logWords = []string{"file", "console", "null", "inherit"}
+
+func logTargets(field func(*model.Service) *[]model.LogTarget) readFunc {
+	return func(r *reader, path string, v *tomltree.Value) {
+		items := []*tomltree.Value{v}
+		if v.Kind == tomltree.Array {
+			items = v.Items
+		}
+		targets := make([]model.LogTarget, 0, len(items))
+		for _, item := range items {
+			s, ok := r.text(path, item)
+			if !ok {
+				continue
+			}
+			switch i := slices.Index(logWords, s); {
+			case i >= 0:
+				targets = append(targets, model.LogTarget{Kind: model.LogKind(i)})
+			case strings.Contains(s, "/"):
+				r.list = append(r.list, model.CheckExpand(s, false, item.At)...)
+				targets = append(targets, model.LogTarget{Kind: model.LogPath, Path: s})
+			default:
+				hint := "a path holds a /"
+				if near := diag.Nearest(s, logWords); near != "" {
+					hint = "did you mean " + quote(near) + "?"
+				}
+				r.fail(item.Pos, "bad-value", hint, "cannot use %s = %s: it takes %s, or a path", path, quote(s), quoteAll(logWords))
+				targets = append(targets, model.LogTarget{Kind: model.LogFile})
+			}
+		}
+		*field(r.svc) = targets
+	}
+}
+
+func readRlimits(r *reader, path string, v *tomltree.Value) {
+	if v.Kind != tomltree.Table {
+		r.wrong(path, v, "a table", "write [rlimits] on a line of its own, and nofile = 65536 below")
+		return
+	}
+	for _, f := range v.Fields {
+		key := path + "." + f.Key
+		if !slices.Contains(model.RlimitNames, f.Key) {
+			hint := "[rlimits] knows " + strings.Join(model.RlimitNames, " ")
+			if near := diag.Nearest(strings.TrimPrefix(strings.ToLower(f.Key), "limit"), model.RlimitNames); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			if keyByPath[f.Key] != nil && f.Key != "nice" && v.Header {
+				r.fail(f.Pos, "misplaced-key", "move it above the first [table]", "%s belongs above the first [table], line %d", f.Key, r.firstHeader(v, f.Pos.File))
+				continue
+			}
+			r.fail(f.Pos, "unknown-key", hint, "unknown limit %s", shown(f.Key))
+			continue
+		}
+		r.svc.Origin[key] = f.Value.Pos
+		if limit, ok := r.rlimit(key, f.Value); ok {
+			limit.Name = f.Key
+			r.svc.Rlimits = append(r.svc.Rlimits, limit)
+		}
+	}
+	slices.SortFunc(r.svc.Rlimits, func(a, b model.Rlimit) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func (r *reader) rlimit(key string, v *tomltree.Value) (model.Rlimit, bool) {
+	switch {
+	case v.Kind == tomltree.Integer && v.Int >= 0:
+		return model.Rlimit{Soft: uint64(v.Int), Hard: uint64(v.Int)}, true
+	case v.Kind == tomltree.String:
+		softText, hardText, two := strings.Cut(v.Text, ":")
+		if !two {
+			hardText = softText
+		}
+		soft, ok := limitValue(softText)
+		hard, ok2 := limitValue(hardText)
+		if ok && ok2 {
+			return model.Rlimit{Soft: soft, Hard: hard}, true
+		}
+		hint := ""
+		if strings.HasPrefix(strings.ToLower(v.Text), "inf") {
+			hint = `write "unlimited"`
+		}
+		r.fail(v.Pos, "bad-value", hint, `cannot use %s = %s: it takes a number, a size, "unlimited" or "soft:hard"`, key, quote(v.Text))
+	case v.Kind == tomltree.Integer:
+		r.fail(v.Pos, "bad-value", `write "unlimited" if that is meant`, "cannot use %s = %s: it is negative", key, v.Text)
+	default:
+		hint := ""
+		if v.Kind == tomltree.Float {
+			hint = `write "unlimited" if that is meant`
+		}
+		r.wrong(key, v, `a number, a size, "unlimited" or "soft:hard"`, hint)
+	}
+	return model.Rlimit{}, false
+}
+
+func limitValue(s string) (uint64, bool) {
+	if s == "unlimited" {
+		return model.Unlimited, true
+	}
+	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
+		return n, true
+	}
+	n, err := model.ParseSize(s)
+	return uint64(n), err == nil
+}
+
+func readOperators(r *reader, path string, v *tomltree.Value) {
+	if v.Kind != tomltree.Table {
+		r.wrong(path, v, "a table", `write [operators] on a line of its own, and operate = ["group:ops"] below`)
+		return
+	}
+	for _, f := range v.Fields {
+		key := path + "." + f.Key
+		r.svc.Origin[key] = f.Value.Pos
+		if !slices.Contains(model.OperatorRoles, f.Key) {
+			hint := "the roles are view, log, operate, admin, or one verb"
+			if near := diag.Nearest(f.Key, model.OperatorRoles); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			r.fail(f.Pos, "unknown-key", hint, "unknown role %s", shown(f.Key))
+			continue
+		}
+		items, ok := r.texts(key, f.Value)
+		if !ok {
+			continue
+		}
+		who := make([]string, 0, len(items))
+		for _, item := range items {
+			if !model.ValidPrincipal(item.Text) {
+				r.fail(item.Pos, "bad-value", `write "*", "user:NAME" or "group:NAME"`, "cannot grant %s to %s", f.Key, quote(item.Text))
+				continue
+			}
+			who = append(who, item.Text)
+		}
+		r.svc.Operators[f.Key] = who
+	}
+}
