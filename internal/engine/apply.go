@@ -92,7 +92,6 @@ func (e *Engine) applyDefinition(name string, def *model.Service) (control.Outco
 	o.Message = "changed: " + strings.Join(changes, ", ")
 	if must && s.lives() {
 		o.Message += "; restarted"
-		s.info.Asked = true
 	}
 	e.record(name, s.st.Run, "definition", o.Message, nil)
 	e.feed(s, core.Event{Kind: core.EvRedefined, Must: must})

@@ -35,7 +35,7 @@ func (e *Engine) runAux(s *service, kind string, argv []string, timeout time.Dur
 	}
 	run := RunContext{
 		Name: s.name, Run: s.st.Run, RunID: fmt.Sprintf("%s:%s:%d", e.opts.ID, s.name, s.st.Run),
-		Out: svlog.Null(), Err: svlog.Null(),
+		Out: svlog.Pipe{Kind: svlog.PipeNull, ReadFD: -1}, Err: svlog.Pipe{Kind: svlog.PipeNull, ReadFD: -1},
 	}
 	program, err := e.ports.Compiler.Command(s.def, argv, run)
 	if err != nil {
@@ -135,7 +135,7 @@ func (e *Engine) compressNext() {
 	helper := &model.Service{
 		Name: "abide", Command: []string{e.opts.Self, "compress", path}, Umask: 0o077, Nice: &nice, Directory: "/",
 	}
-	program, err := e.ports.Compiler.Command(helper, helper.Command, RunContext{Name: "abide", Out: svlog.Null(), Err: svlog.Null()})
+	program, err := e.ports.Compiler.Command(helper, helper.Command, RunContext{Name: "abide", Out: svlog.Pipe{Kind: svlog.PipeNull, ReadFD: -1}, Err: svlog.Pipe{Kind: svlog.PipeNull, ReadFD: -1}})
 	if err != nil {
 		e.complainOnce("compress", fmt.Sprintf("Cannot compress %s: %v", path, err))
 		return

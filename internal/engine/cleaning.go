@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/abide-project/abide/internal/contain"
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/model"
 )
@@ -62,8 +61,8 @@ func (e *Engine) kill(s *service, run uint64, mainOnly bool) {
 // that is known without a goroutine and without looking at all processes.
 func (e *Engine) clean(s *service, run uint64, grace bool) {
 	group := s.group
-	if group == nil || group.Empty(true) {
-		e.cleaned(s, run, group, contain.Result{})
+	if group == nil || group.Empty() {
+		e.cleaned(s, run, group, Cleaned{})
 		return
 	}
 	var wait time.Duration
@@ -73,13 +72,13 @@ func (e *Engine) clean(s *service, run uint64, grace bool) {
 		wait = time.Duration(s.st.Deadline-e.now()) + time.Second
 	}
 	go func() {
-		result := group.Clean(context.Background(), contain.Options{Grace: wait})
+		result := group.Clean(context.Background(), wait)
 		e.Post(func() { e.cleaned(s, run, group, result) })
 	}()
 }
 
 // cleaned answers ActClean.
-func (e *Engine) cleaned(s *service, run uint64, group contain.Group, result contain.Result) {
+func (e *Engine) cleaned(s *service, run uint64, group Group, result Cleaned) {
 	if run != s.st.Run || s.st.Phase != core.Cleaning || s.group != group {
 		return
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/diag"
-	"github.com/abide-project/abide/internal/state"
 )
 
 // Options is how one engine was asked to run.
@@ -229,7 +228,7 @@ func (e *Engine) begin() {
 
 // wantedAtBoot tells whether a service that nobody asked for by name is to run.
 func (e *Engine) wantedAtBoot(s *service) bool {
-	if s.def == nil || !s.enabled() || s.wish.Order == state.OrderStopped {
+	if s.def == nil || !s.enabled() || s.wish.Stopped {
 		return false
 	}
 	if len(e.opts.Names) == 0 {

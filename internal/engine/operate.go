@@ -146,20 +146,20 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 	case control.Stop:
 		return e.stop(req, s)
 	case control.Restart:
-		e.order(s, state.OrderStarted, req.Who)
+		e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started = false, true })
 		old := s.st.Run
 		e.feed(s, core.Event{Kind: core.EvRestart})
 		return control.Outcome{}, e.waitFor(s, waitUp, old, note)
 	case control.Reload:
 		return e.reload(s)
 	case control.Enable:
-		e.enable(s, true, req.Who)
+		e.wish(s, req.Who, func(w *state.Wish) { w.Enabled = state.Yes })
 		if req.Now {
 			return e.start(req, s, "enabled")
 		}
 		return done(s, join("enabled", note)), nil
 	case control.Disable:
-		e.enable(s, false, req.Who)
+		e.wish(s, req.Who, func(w *state.Wish) { w.Enabled = state.No })
 		if req.Now {
 			return e.stop(req, s)
 		}
@@ -183,11 +183,11 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 }
 
 func (e *Engine) start(req control.Request, s *service, note string) (control.Outcome, *waiter) {
-	order, kind := state.OrderStarted, core.EvStart
+	kind := core.EvStart
 	if req.Once {
-		order, kind = state.OrderOnce, core.EvStartOnce
+		kind = core.EvStartOnce
 	}
-	e.order(s, order, req.Who)
+	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started = false, true })
 	if s.st.Phase == core.Running && s.st.Wanted {
 		return done(s, join("already running", note)), nil
 	}
@@ -200,7 +200,7 @@ func (e *Engine) start(req control.Request, s *service, note string) (control.Ou
 }
 
 func (e *Engine) stop(req control.Request, s *service) (control.Outcome, *waiter) {
-	e.order(s, state.OrderStopped, req.Who)
+	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started = true, false })
 	if !s.busy() {
 		e.feed(s, core.Event{Kind: core.EvStop})
 		return done(s, "already stopped"), nil
@@ -275,23 +275,15 @@ func (e *Engine) runTransient(req control.Request) ([]control.Outcome, []*waiter
 	return nil, []*waiter{e.waitFor(s, waitSpawned, 0, "")}, nil
 }
 
-// order notes what an operator told a service to do, before anything acts on it.
-func (e *Engine) order(s *service, order state.Order, who control.Who) {
-	if err := e.ports.Wishes.SetOrder(s.name, order, e.mark(who)); err != nil {
+// wish notes what an operator asked for before anything acts on it.
+func (e *Engine) wish(s *service, who control.Who, change func(*state.Wish)) {
+	w := s.wish
+	change(&w)
+	w.By, w.At = who.UID, e.wall()
+	if err := e.ports.Wishes.Set(s.name, w); err != nil {
 		e.complainOnce("wishes", fmt.Sprintf("Cannot keep what operators ask for: %v", err))
 	}
-	s.wish = e.ports.Wishes.Get(s.name)
-}
-
-func (e *Engine) enable(s *service, on bool, who control.Who) {
-	if err := e.ports.Wishes.SetEnabled(s.name, &on, e.mark(who)); err != nil {
-		e.complainOnce("wishes", fmt.Sprintf("Cannot keep what operators ask for: %v", err))
-	}
-	s.wish = e.ports.Wishes.Get(s.name)
-}
-
-func (e *Engine) mark(who control.Who) state.Mark {
-	return state.Mark{UID: who.UID, PID: who.PID, At: e.wall()}
+	s.wish = w
 }
 
 func done(s *service, message string) control.Outcome {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"time"
 
-	"github.com/abide-project/abide/internal/contain"
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/diag"
 	"github.com/abide-project/abide/internal/model"
-	"github.com/abide-project/abide/internal/spawn"
 	"github.com/abide-project/abide/internal/state"
 	"github.com/abide-project/abide/internal/svlog"
 )
@@ -100,11 +98,19 @@ type Exit struct {
 	ExecErr int   // its errno
 }
 
+// Program is a spawn program. Explain puts the failure of one of its ops into
+// words: "cannot set RLIMIT_NOFILE to 65536: operation not permitted".
+type Program struct {
+	Bytes   []byte
+	Slow    bool // an op may block for long
+	Explain func(op, errno int) string
+}
+
 // Compiler turns a definition into a spawn program.
 type Compiler interface {
-	Compile(svc *model.Service, run RunContext) (*spawn.Program, error)
+	Compile(svc *model.Service, run RunContext) (*Program, error)
 	// Command compiles an auxiliary command of a service.
-	Command(svc *model.Service, argv []string, run RunContext) (*spawn.Program, error)
+	Command(svc *model.Service, argv []string, run RunContext) (*Program, error)
 	// Account returns the ids a service runs under.
 	Account(svc *model.Service) (uid, gid int, err error)
 }
@@ -136,10 +142,45 @@ type Logs interface {
 	Close() error
 }
 
+// Group is the processes of one run.
+type Group interface {
+	Kind() string // cgroup, traced or none
+	DirFD() int   // of the cgroup, -1 if there is none
+	CloseDir()
+	JoinPaths() []string // cgroup.procs files a child enters by writing "0"
+	SetMain(pid int, start uint64)
+	// Snapshot remembers who belongs to the run while its main process can tell.
+	Snapshot()
+	SignalAll(signo int) error
+	Freeze() error
+	Thaw() error
+	// Empty tells, fast, whether nothing of the run is left.
+	Empty() bool
+	// Kill ends everything with KILL, Clean what is left, with TERM first when
+	// grace is above 0. Both block until nothing is left that they may touch.
+	Kill(ctx context.Context) Cleaned
+	Clean(ctx context.Context, grace time.Duration) Cleaned
+	OOMKilled() bool
+	Remove()
+}
+
+// Cleaned is what a clean-up did.
+type Cleaned struct {
+	Ended  int
+	Strays []Stray
+}
+
+// Stray is a process that may have come from a run and cannot be shown to have.
+type Stray struct {
+	Pid  int
+	Comm string
+	Why  string
+}
+
 // Groups keeps each run's processes together. See contain.Manager.
 type Groups interface {
-	Prepare(name string, run uint64) (contain.Group, error)
-	Adopt(name string, run uint64, pid int, start uint64) (contain.Group, error)
+	Prepare(name string, run uint64) (Group, error)
+	Adopt(name string, run uint64, pid int, start uint64) (Group, error)
 	Kind() string // of a run to come: cgroup, traced or none
 	Describe() string
 }
@@ -171,8 +212,7 @@ type Definitions interface {
 // Wishes are what operators asked for, kept across our death.
 type Wishes interface {
 	Get(name string) state.Wish
-	SetEnabled(name string, enabled *bool, by state.Mark) error
-	SetOrder(name string, order state.Order, by state.Mark) error
+	Set(name string, w state.Wish) error
 }
 
 // Snapshot keeps a few hundred bytes for each service across our death.

@@ -5,12 +5,10 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/abide-project/abide/internal/contain"
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/diag"
 	"github.com/abide-project/abide/internal/model"
-	"github.com/abide-project/abide/internal/spawn"
 	"github.com/abide-project/abide/internal/state"
 )
 
@@ -28,9 +26,9 @@ type service struct {
 	adopted   bool      // this engine found a snapshot of it
 	transient bool      // made by `abide run`
 
-	group   contain.Group  // of the run that lives or is being cleaned up
-	program *spawn.Program // of the last spawn, to put failures into words
-	strays  []contain.Stray
+	group   Group    // of the run that lives or is being cleaned up
+	program *Program // of the last spawn, to put failures into words
+	strays  []Stray
 	fault   string // why it could not be started, in full
 
 	acked     uint64 // the last run whose exit the keeper may forget
@@ -90,8 +88,11 @@ func unpage(blob []byte) (page, bool) {
 
 // enabled is the file's word unless an operator's wish is newer.
 func (s *service) enabled() bool {
-	if s.wish.Enabled != nil {
-		return *s.wish.Enabled
+	switch s.wish.Enabled {
+	case state.Yes:
+		return true
+	case state.No:
+		return false
 	}
 	return s.def != nil && s.def.Enabled
 }

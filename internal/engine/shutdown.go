@@ -7,7 +7,6 @@ import (
 
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/model"
-	"github.com/abide-project/abide/internal/state"
 )
 
 // shutdown is the stopping of everything, after which abide ends.
@@ -146,7 +145,7 @@ func (e *Engine) watchEssential(s *service) {
 	if e.stopping != nil || s.def == nil || s.info.Last.Run == 0 && s.fault == "" || !s.st.AtRest() {
 		return
 	}
-	if s.wish.Order == state.OrderStopped {
+	if s.wish.Stopped {
 		return
 	}
 	switch {

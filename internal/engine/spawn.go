@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/abide-project/abide/internal/contain"
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/svlog"
 )
@@ -62,7 +61,7 @@ func (e *Engine) prepare(s *service, run uint64) (Order, error) {
 	return order, nil
 }
 
-func (e *Engine) runContext(name string, run uint64, pipes svlog.Pipes, group contain.Group) RunContext {
+func (e *Engine) runContext(name string, run uint64, pipes svlog.Pipes, group Group) RunContext {
 	return RunContext{
 		Name: name, Run: run, RunID: fmt.Sprintf("%s:%s:%d", e.opts.ID, name, run),
 		Out: pipes.Out, Err: pipes.Err, Joins: group.JoinPaths(), Record: true,

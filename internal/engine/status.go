@@ -10,7 +10,6 @@ import (
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/diag"
 	"github.com/abide-project/abide/internal/model"
-	"github.com/abide-project/abide/internal/state"
 )
 
 // status describes one service. Slices are never nil: all keys of the JSON form
@@ -71,8 +70,8 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 		st.Fault = st.Why
 	case core.Down:
 		switch {
-		case s.wish.Order == state.OrderStopped:
-			st.Why = fmt.Sprintf("stopped by uid %d at %s", s.wish.OrderBy.UID, s.wish.OrderBy.At.UTC().Format(time.RFC3339))
+		case s.wish.Stopped:
+			st.Why = fmt.Sprintf("stopped by uid %d at %s", s.wish.By, s.wish.At.UTC().Format(time.RFC3339))
 		case !s.enabled():
 			st.Why = "disabled"
 		case s.info.Last.Run != 0:

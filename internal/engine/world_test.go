@@ -1,0 +1,471 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/state"
+	"github.com/abide-project/abide/internal/svlog"
+)
+
+// world is everything outside an engine, simulated: a keeper that holds to its
+// rules and fails the test when it is asked for a second copy, processes that
+// obey signals, a clock that moves only when told. It survives engines.
+type world struct {
+	t       *testing.T
+	rand    *rand.Rand
+	now     int64
+	eng     *Engine
+	keeper  *fakeKeeper
+	pages   map[string][]byte
+	wishes  map[string]state.Wish
+	defs    map[string]*model.Service
+	broken  map[string]diag.List
+	applied map[string]*model.Service
+	history []control.Event
+	post    []func() // work of goroutines that has come back and is not posted yet
+	groups  map[string]*fakeGroup
+	crashIn int // calls through a port until the engine dies; 0: never
+	ignores map[string]bool
+	said    []string
+}
+
+// crash is what a port panics with when the engine is to die inside it.
+type crash struct{}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{
+		t: t, rand: rand.New(rand.NewPCG(seed, 1)), now: int64(time.Hour),
+		pages: map[string][]byte{}, wishes: map[string]state.Wish{}, defs: map[string]*model.Service{},
+		broken: map[string]diag.List{}, groups: map[string]*fakeGroup{}, ignores: map[string]bool{},
+	}
+	w.keeper = &fakeKeeper{w: w, slots: map[string]*slot{}}
+	return w
+}
+
+func (w *world) define(name string, change func(*model.Service)) {
+	def := model.Defaults(model.Daemon, false)
+	def.Name, def.Command, def.Files = name, []string{"/bin/" + name}, []string{"/etc/" + name + ".toml"}
+	def.Restart.Backoff.Jitter = 0
+	if change != nil {
+		change(&def)
+	}
+	w.defs[name] = &def
+}
+
+// port is passed by every call an engine makes; the engine may die in it.
+func (w *world) port() {
+	if w.crashIn > 0 {
+		if w.crashIn--; w.crashIn == 0 {
+			panic(crash{})
+		}
+	}
+}
+
+// boot starts an engine over what the last one left.
+func (w *world) boot() {
+	w.keeper.outbox, w.post = nil, nil
+	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test"}, Ports{
+		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w,
+	})
+	w.eng.timer = time.NewTimer(time.Hour)
+	w.eng.timer.Stop()
+	w.guard(w.eng.begin)
+}
+
+// guard runs a piece of the engine, and a new engine after it if it dies inside.
+func (w *world) guard(f func()) {
+	died := func() (died bool) {
+		defer func() {
+			if r := recover(); r != nil {
+				if _, ok := r.(crash); !ok {
+					panic(r)
+				}
+				died = true
+			}
+		}()
+		f()
+		w.eng.settle()
+		return false
+	}()
+	if died {
+		w.boot()
+	}
+}
+
+// step delivers one thing that waits, and reports false when nothing does.
+func (w *world) step() bool {
+	if w.eng.done {
+		return false
+	}
+	if work := w.eng.inbox.take(nil); len(work) > 0 {
+		for _, f := range work {
+			eng := w.eng
+			w.guard(f)
+			if w.eng != eng {
+				return true
+			}
+		}
+		return true
+	}
+	if len(w.post) > 0 {
+		f := w.post[0]
+		w.post = w.post[1:]
+		w.guard(f)
+		return true
+	}
+	if len(w.keeper.outbox) > 0 {
+		f := w.keeper.outbox[0]
+		w.keeper.outbox = w.keeper.outbox[1:]
+		w.guard(f)
+		return true
+	}
+	return false
+}
+
+// run delivers all that waits.
+func (w *world) run() {
+	w.t.Helper()
+	for i := 0; w.step(); i++ {
+		if i > 100000 {
+			w.t.Fatal("the engine does not come to rest")
+		}
+	}
+}
+
+// advance lets time pass, deadline by deadline.
+func (w *world) advance(d time.Duration) {
+	w.t.Helper()
+	end := w.now + int64(d)
+	for i := 0; ; i++ {
+		w.run()
+		if w.eng.done {
+			return
+		}
+		if len(w.eng.due) == 0 || int64(w.eng.due[0].st.Deadline) > end {
+			break
+		}
+		w.now = max(w.now, int64(w.eng.due[0].st.Deadline))
+		w.guard(w.eng.tick)
+		if i > 100000 {
+			w.t.Fatal("deadlines without end")
+		}
+	}
+	w.now = end
+	w.run()
+}
+
+func (w *world) service(name string) *service {
+	w.t.Helper()
+	s := w.eng.services[name]
+	if s == nil {
+		w.t.Fatalf("no service %s", name)
+	}
+	return s
+}
+
+func (w *world) expect(name, want string) {
+	w.t.Helper()
+	if got := w.service(name).stateName(); got != want {
+		w.t.Fatalf("%s is %s, want %s\n%s", name, got, want, w.story())
+	}
+}
+
+func (w *world) story() string {
+	text := ""
+	for _, ev := range w.history {
+		text += fmt.Sprintf("%d %s %s[%d] %s\n", ev.Cursor, ev.Kind, ev.Service, ev.Run, ev.Text)
+	}
+	return text
+}
+
+// ask sends a request and returns its outcomes once the world is at rest; nil
+// while it waits.
+func (w *world) ask(verb control.Verb, names ...string) []control.Outcome {
+	w.t.Helper()
+	req := control.Request{Verb: verb, Names: names, Who: control.Who{UID: 0, PID: 1}}
+	var outcomes []control.Outcome
+	var waits []*waiter
+	w.guard(func() {
+		var err error
+		outcomes, waits, err = w.eng.carryOut(req)
+		if err != nil {
+			w.t.Fatalf("%s %v: %v", verb, names, err)
+		}
+	})
+	w.run()
+	for _, wait := range waits {
+		select {
+		case o := <-wait.out:
+			outcomes = append(outcomes, o)
+		default:
+		}
+	}
+	return outcomes
+}
+
+func (w *world) Boot() int64     { return w.now }
+func (w *world) Wall() time.Time { return time.Unix(1_700_000_000, w.now) }
+func (w *world) Say(line string) { w.said = append(w.said, line) }
+
+type fakeKeeper struct {
+	w      *world
+	slots  map[string]*slot
+	outbox []func()
+	pid    int
+	refuse map[string]int // errno for the next spawns of a name
+}
+
+type slot struct {
+	run    uint64
+	acked  uint64
+	live   bool
+	pid    int
+	began  int64
+	exit   Exit
+	spawns int
+}
+
+func (k *fakeKeeper) Spawn(o Order) error {
+	k.w.port()
+	s := k.slots[o.Name]
+	if s == nil {
+		s = &slot{}
+		k.slots[o.Name] = s
+	}
+	if o.AckRun > s.acked {
+		s.acked = o.AckRun
+	}
+	if s.live {
+		k.w.t.Errorf("%s: run %d ordered while run %d lives\n%s", o.Name, o.Run, s.run, k.w.story())
+	}
+	if o.Run <= s.run {
+		k.w.t.Errorf("%s: run %d ordered after run %d\n%s", o.Name, o.Run, s.run, k.w.story())
+	}
+	if s.run != s.acked {
+		k.w.t.Errorf("%s: run %d ordered, the exit of run %d is not acknowledged\n%s", o.Name, o.Run, s.run, k.w.story())
+	}
+	s.run = o.Run
+	if errno := k.refuse[o.Name]; errno != 0 {
+		s.acked = o.Run
+		k.outbox = append(k.outbox, func() { k.w.eng.Refused(o.Name, o.Run, -1, errno, "") })
+		k.w.port()
+		return nil
+	}
+	k.pid++
+	s.live, s.pid, s.began, s.spawns = true, 1000+k.pid, k.w.now, s.spawns+1
+	pid := s.pid
+	k.outbox = append(k.outbox, func() { k.w.eng.Spawned(o.Name, o.Run, pid, uint64(pid)) })
+	k.w.port()
+	return nil
+}
+
+// end lets a service's process end with a wait status.
+func (k *fakeKeeper) end(name string, status uint32) {
+	s := k.slots[name]
+	if s == nil || !s.live {
+		return
+	}
+	s.live = false
+	s.exit = Exit{Name: name, Run: s.run, Pid: s.pid, Known: true, Status: status, At: k.w.Wall(), Boot: k.w.now, ExecOp: -1}
+	x := s.exit
+	k.outbox = append(k.outbox, func() { k.w.eng.Exited(x) })
+}
+
+func (k *fakeKeeper) Signal(name string, run uint64, signo int, _ Scope) error {
+	k.w.port()
+	s := k.slots[name]
+	if s == nil || !s.live || s.run != run {
+		return syscall.ESRCH
+	}
+	if signo == sigKILL || signo == sigTERM && !k.w.ignores[name] {
+		k.end(name, uint32(signo))
+	}
+	k.w.port()
+	return nil
+}
+
+func (k *fakeKeeper) Ack(name string, run uint64) error {
+	k.w.port()
+	if s := k.slots[name]; s != nil && run == s.run && !s.live {
+		s.acked = run
+	}
+	k.w.port()
+	return nil
+}
+
+func (k *fakeKeeper) Drop(string, uint64, string) error { k.w.port(); return nil }
+func (k *fakeKeeper) Exit(int) error                    { return nil }
+
+func (k *fakeKeeper) Forget(name string) error {
+	k.w.port()
+	delete(k.slots, name)
+	return nil
+}
+
+func (k *fakeKeeper) List() ([]Record, error) {
+	k.w.port()
+	var out []Record
+	for name, s := range k.slots {
+		out = append(out, Record{
+			Name: name, Run: s.run, Live: s.live, Exited: !s.live && s.acked != s.run && s.exit.Run == s.run,
+			Pid: s.pid, StartTime: uint64(s.pid), Began: s.began, Exit: s.exit,
+		})
+	}
+	return out, nil
+}
+
+type fakeCompiler struct{ w *world }
+
+func (c fakeCompiler) Compile(svc *model.Service, _ RunContext) (*Program, error) {
+	c.w.port()
+	return &Program{Explain: func(op, errno int) string {
+		return fmt.Sprintf("cannot do %d: %v", op, syscall.Errno(errno))
+	}}, nil
+}
+
+func (c fakeCompiler) Command(svc *model.Service, _ []string, run RunContext) (*Program, error) {
+	return c.Compile(svc, run)
+}
+func (c fakeCompiler) Account(*model.Service) (int, int, error) { return 0, 0, nil }
+
+type fakeLogs struct{ w *world }
+
+func (l fakeLogs) Begin(string, uint64, int, int, *model.Log) (svlog.Pipes, error) {
+	l.w.port()
+	none := svlog.Pipe{Kind: svlog.PipeNull, ReadFD: -1}
+	return svlog.Pipes{Out: none, Err: none}, nil
+}
+func (l fakeLogs) Adopt(string, uint64, int, int, *model.Log) error { l.w.port(); return nil }
+func (l fakeLogs) Ended(_ string, _ uint64, done func())            { l.w.port(); done() }
+func (l fakeLogs) Abandon(string, uint64)                           {}
+func (l fakeLogs) Configure(string, *model.Log)                     {}
+func (l fakeLogs) Note(string, uint64, string)                      {}
+func (l fakeLogs) Stats(string) svlog.Stats                         { return svlog.Stats{} }
+func (l fakeLogs) Rotate(string)                                    {}
+func (l fakeLogs) Forget(string)                                    {}
+func (l fakeLogs) Sweep()                                           {}
+func (l fakeLogs) Close() error                                     { return nil }
+func (l fakeLogs) Query(context.Context, control.LogQuery, func(control.LogRecord) error) error {
+	return nil
+}
+
+type fakeGroups struct{ w *world }
+
+func (g fakeGroups) key(name string, run uint64) string { return fmt.Sprintf("%s.%d", name, run) }
+
+func (g fakeGroups) Prepare(name string, run uint64) (Group, error) {
+	g.w.port()
+	group := &fakeGroup{w: g.w, name: name, run: run}
+	g.w.groups[g.key(name, run)] = group
+	return group, nil
+}
+
+func (g fakeGroups) Adopt(name string, run uint64, _ int, _ uint64) (Group, error) {
+	if group := g.w.groups[g.key(name, run)]; group != nil {
+		return group, nil
+	}
+	return g.Prepare(name, run)
+}
+func (g fakeGroups) Kind() string     { return "cgroup" }
+func (g fakeGroups) Describe() string { return "simulated" }
+
+// fakeGroup has the main process, and leftovers when a test says so.
+type fakeGroup struct {
+	w         *world
+	name      string
+	run       uint64
+	leftovers int
+}
+
+func (g *fakeGroup) Kind() string        { return "cgroup" }
+func (g *fakeGroup) DirFD() int          { return -1 }
+func (g *fakeGroup) CloseDir()           {}
+func (g *fakeGroup) JoinPaths() []string { return nil }
+func (g *fakeGroup) SetMain(int, uint64) {}
+func (g *fakeGroup) Snapshot()           {}
+func (g *fakeGroup) SignalAll(int) error { return nil }
+func (g *fakeGroup) Freeze() error       { return nil }
+func (g *fakeGroup) Thaw() error         { return nil }
+func (g *fakeGroup) OOMKilled() bool     { return false }
+func (g *fakeGroup) Remove()             { g.w.port() }
+func (g *fakeGroup) Empty() bool         { g.w.port(); return g.leftovers == 0 }
+func (g *fakeGroup) Clean(_ context.Context, _ time.Duration) Cleaned {
+	n := g.leftovers
+	g.leftovers = 0
+	return Cleaned{Ended: n}
+}
+func (g *fakeGroup) Kill(ctx context.Context) Cleaned { return g.Clean(ctx, 0) }
+
+type fakeDefinitions struct{ w *world }
+
+func (d fakeDefinitions) Load() Loaded {
+	d.w.port()
+	services := map[string]*model.Service{}
+	for name, def := range d.w.defs {
+		if d.w.broken[name] == nil {
+			services[name] = def
+		}
+	}
+	return Loaded{Services: services, Broken: d.w.broken}
+}
+
+func (d fakeDefinitions) Reread(name string) (*model.Service, diag.List) {
+	return d.w.defs[name], d.w.broken[name]
+}
+
+func (d fakeDefinitions) Changed(name string) bool {
+	return d.w.eng.services[name] == nil || d.w.eng.services[name].def != d.w.defs[name] || d.w.broken[name] != nil
+}
+func (d fakeDefinitions) Render(*model.Service) string { return "" }
+func (d fakeDefinitions) KeepApplied(m map[string]*model.Service) error {
+	d.w.applied = m
+	return nil
+}
+func (d fakeDefinitions) Applied() map[string]*model.Service { return d.w.applied }
+
+type fakeWishes struct{ w *world }
+
+func (f fakeWishes) Get(name string) state.Wish { return f.w.wishes[name] }
+
+func (f fakeWishes) Set(name string, wish state.Wish) error {
+	f.w.port()
+	f.w.wishes[name] = wish
+	return nil
+}
+
+type fakeSnapshot struct{ w *world }
+
+func (f fakeSnapshot) Put(name string, blob []byte) error {
+	f.w.port()
+	f.w.pages[name] = append([]byte(nil), blob...)
+	f.w.port()
+	return nil
+}
+func (f fakeSnapshot) Delete(name string) { delete(f.w.pages, name) }
+func (f fakeSnapshot) All(fn func(string, []byte)) {
+	for name, blob := range f.w.pages {
+		fn(name, blob)
+	}
+}
+
+type fakeHistory struct{ w *world }
+
+func (f fakeHistory) Append(ev control.Event) uint64 {
+	f.w.port()
+	ev.Cursor = uint64(len(f.w.history) + 1)
+	f.w.history = append(f.w.history, ev)
+	return ev.Cursor
+}
+func (f fakeHistory) Read(uint64, func(control.Event) error) (uint64, error) { return 0, nil }
+func (f fakeHistory) Follow(context.Context, uint64, func(control.Event) error) error {
+	return nil
+}
