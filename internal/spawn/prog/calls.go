@@ -29,6 +29,8 @@ const (
 	Openat
 	Dup3
 	CloseRange
+	Mknodat
+	Unlinkat
 	Execve
 	nCalls
 )
@@ -50,6 +52,7 @@ const (
 	PrctlNoNewPriv = 38
 	PrctlAmbient   = 47
 	IoprioProcess  = 1
+	PrivateFIFO    = 0o010600 // the only node a program may make
 )
 
 // kind is what an argument may be.
@@ -120,6 +123,8 @@ var rules = [nCalls]rule{
 	Openat:            {257, 56, [6]param{exactly(AtFDCWD), text, {kind: isFlags}, number}},
 	Dup3:              {292, 24, [6]param{fd, fd, number}},
 	CloseRange:        {436, 436, [6]param{{kind: isAtLeast, n: FirstSlot}, number, number}},
+	Mknodat:           {259, 33, [6]param{exactly(AtFDCWD), text, exactly(PrivateFIFO), exactly(0)}},
+	Unlinkat:          {263, 35, [6]param{exactly(AtFDCWD), text, exactly(0)}},
 	Execve:            {59, 221, [6]param{text, vector, vector}},
 }
 

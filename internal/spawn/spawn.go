@@ -1,0 +1,119 @@
+// Package spawn compiles a definition into a spawn program: the system calls that
+// turn a fresh child into the service, in the order that privileges demand. It
+// reads accounts, environment files, mounts and PATH at each call, so that a
+// start sees the machine as it is; it starts nothing and changes nothing. A path
+// on a mount that is not known to be local is left to the child, which then runs
+// by abide-exec, so that a dead file server cannot hold up anybody else.
+package spawn
+
+import (
+	"github.com/abide-project/abide/internal/model"
+)
+
+// Compiler holds what all services have in common. Its methods may be called
+// from several goroutines once the fields are set.
+type Compiler struct {
+	Accounts *Accounts
+	Mounts   *Mounts
+	Environ  []string // abide's own environment
+	UID      int      // abide's own effective user
+	GID      int
+	Host     string // for ${host}
+	// Directory is where a service without one runs; "" means "/".
+	Directory string
+	Bases     Bases
+	// Nofile is what services get for RLIMIT_NOFILE unless they say otherwise:
+	// the limit from before the keeper raised it. Nil leaves the keeper's.
+	Nofile *model.Rlimit
+	// OOMScore is what services get that say nothing; nil leaves the keeper's.
+	OOMScore *int
+}
+
+// Bases are the folders below which ${run_dir} and its likes lie, each with the
+// service's name behind it. An empty one leaves its variable unset.
+type Bases struct{ Run, State, Cache, Log string }
+
+// Run is what a compiler must know of one run beside its definition.
+type Run struct {
+	Number uint64
+	ID     string // ABIDE_RUN_ID: instance, service and run number
+	Stdout Stdio
+	Stderr Stdio
+	// Joins are cgroup.procs files that the child enters by writing to them.
+	Joins []string
+	// Scratch is a folder of the service's own in RUN, only needed for
+	// stdin = "open".
+	Scratch string
+	// Record makes the child store its pid where the keeper says.
+	Record bool
+}
+
+// StdioKind says where a descriptor of a service comes from.
+type StdioKind uint8
+
+// StdioNull is /dev/null; StdioInherit is the keeper's own descriptor; StdioPath
+// is opened by the child, before it changes root or drops privileges; StdioSlot
+// is a descriptor that is handed over (vspawn.Request.Pass).
+const (
+	StdioNull StdioKind = iota
+	StdioInherit
+	StdioPath
+	StdioSlot
+)
+
+// Stdio is the plan for stdout or stderr.
+type Stdio struct {
+	Kind StdioKind
+	Path string
+	// Flags are O_RDWR or O_WRONLY for StdioPath. A FIFO that is opened for
+	// writing only never blocks the child, reader or not.
+	Flags int
+	Slot  int // index of the descriptor handed over, for StdioSlot
+}
+
+// Program is a compiled run.
+type Program struct {
+	Bytes  []byte   // what the keeper is given
+	Labels []string // what each op does: "change user to shop (uid 998)"
+	Slow   bool     // it runs by abide-exec, because it may block for long
+	Argv   []string // as executed
+	Env    []string // sorted; holds secrets
+
+	notes []note
+}
+
+// Compile returns the program that starts a service. The error names what the
+// definition asks for and the machine does not have: an unknown user, a missing
+// program with the path tried, a variable that is not set, an environment file
+// that cannot be read. Nothing was started then.
+func (c *Compiler) Compile(svc *model.Service, run Run) (*Program, error) {
+	return c.compile(svc, run)
+}
+
+// Command returns the program for an auxiliary command of a service, such as
+// [reload] command: the same user, environment, directory and limits, but no
+// terminal and no open stdin.
+func (c *Compiler) Command(svc *model.Service, argv []string, run Run) (*Program, error) {
+	plain := *svc
+	plain.Shell, plain.Script, plain.Command = false, "", argv
+	plain.Stdin, plain.TTY = model.StdinNull, ""
+	return c.compile(&plain, run)
+}
+
+// Account returns the user and group a service runs under.
+func (c *Compiler) Account(svc *model.Service) (uid, gid int, err error) {
+	id, err := c.identity(svc)
+	return id.uid, id.gid, err
+}
+
+// MayBlock reports whether Compile itself could block for long, because an
+// environment file lies on a mount that is not known to be local: call it from a
+// goroutine of its own then.
+func (c *Compiler) MayBlock(svc *model.Service) bool {
+	for _, f := range svc.EnvironmentFiles {
+		if !c.Mounts.Local(f.Path) {
+			return true
+		}
+	}
+	return false
+}
