@@ -64,7 +64,7 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 	wish(EvNeed, true, false)
 	wish(EvRestart, true, false)
 	add("stop", always, func(n *node) Event {
-		n.w.wanted, n.w.once, n.w.ordered = false, false, false
+		n.w.wanted, n.w.once, n.w.ordered, n.w.paused = false, false, false, false
 		return Event{Kind: EvStop}
 	})
 	add("clear", always, func(n *node) Event {
@@ -72,8 +72,15 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 		n.w.ordered = n.w.ordered || n.s.Phase == Failed || n.s.Phase == Delaying
 		return Event{Kind: EvClear}
 	})
-	add("pause", always, func(*node) Event { return Event{Kind: EvPause} })
-	at.resume = add("resume", always, func(*node) Event { return Event{Kind: EvResume} })
+	add("pause", always, func(n *node) Event {
+		inMaking := n.w.spawnDue && n.w.wanted && !n.w.stale
+		n.w.paused = n.w.paused || inMaking || n.s.Phase == Starting || n.s.Phase == Running
+		return Event{Kind: EvPause}
+	})
+	at.resume = add("resume", always, func(n *node) Event {
+		n.w.paused = false
+		return Event{Kind: EvResume}
+	})
 	add("hurry", always, func(*node) Event { return Event{Kind: EvHurry} })
 	for i := range cfgs {
 		for _, must := range []bool{false, true} {

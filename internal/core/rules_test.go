@@ -125,6 +125,7 @@ func (w *world) spawn(cfg *Config, old *State, ev Event, a Action) error {
 	w.spawnDue = true
 	w.alive, w.frozen, w.killed, w.ready = false, false, false, false
 	w.ordered, w.stale, w.late, w.failed = false, false, false, false
+	w.paused = false
 	w.lastEnd, w.lastStep, w.age, w.since, w.owe = EndNone, -1, 0, 0, 0
 	return nil
 }
@@ -197,8 +198,11 @@ func (w *world) decided(cfg *Config, ev Event, next State) error {
 	return nil
 }
 
-// stop notes why a stop began.
+// stop notes why a stop began, and that a pause ends with its run.
 func (w *world) stop(old *State, ev Event, next State) {
+	if next.Phase != Spawning && next.Phase != Starting && next.Phase != Running {
+		w.paused = false
+	}
 	if next.Phase != Stopping {
 		return
 	}
@@ -243,6 +247,8 @@ func (w *world) check(cfg *Config, ev Event, s State, now Time) error {
 func (w *world) checkFrozen(s State) error {
 	live := s.Phase == Starting || s.Phase == Running
 	switch {
+	case live && s.Paused != w.paused:
+		return fmt.Errorf("paused is %v, the last wish was %v", s.Paused, w.paused)
 	case live && s.Paused != w.frozen:
 		return fmt.Errorf("paused is %v and the processes are frozen: %v", s.Paused, w.frozen)
 	case s.Phase == Stopping && w.frozen && !w.killed:

@@ -39,13 +39,13 @@ var zoo = map[string]Config{
 // walks names the configurations that may replace each other in one walk.
 var walks = [][]string{
 	{"daemon", "task"},
-	{"limit"},
-	{"limit for good"},
 	{"task retried", "never"},
 	{"crash grace", "many signals"},
 	{"children left", "kill at once"},
 	{"never", "crash grace"},
 	{"many signals", "task"},
+	{"limit for good"},
+	{"limit"},
 }
 
 // walk visits every node that moves can reach, breadth first, so that the way
