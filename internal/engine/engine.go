@@ -170,6 +170,9 @@ func (e *Engine) step(s *service, ev core.Event) {
 		s.info.Since = e.wall().UnixNano()
 	}
 	s.account(old)
+	if old.Live() && !s.busy() || next.Run != old.Run {
+		s.leaveGroup()
+	}
 	e.persist(s)
 	e.explain(s, old, ev)
 	for _, a := range acts.All() {

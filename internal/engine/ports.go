@@ -54,9 +54,15 @@ type Order struct {
 
 // Hold is one descriptor that must survive the engine.
 type Hold struct {
-	Tag string
+	Tag uint32
 	FD  int
 }
+
+// The tags of what is held.
+const (
+	HoldOut uint32 = 1 + iota
+	HoldErr
+)
 
 // Keeper is the keeper as the engine sees it. Answers come as events, see
 // Engine.Spawned and its neighbours.
@@ -64,7 +70,7 @@ type Keeper interface {
 	Spawn(Order) error
 	Signal(name string, run uint64, signo int, to Scope) error
 	Ack(name string, run uint64) error
-	Drop(name string, run uint64, tag string) error
+	Drop(name string, run uint64) error // all that is held for the run
 	Forget(name string) error
 	// List returns every record the keeper has.
 	List() ([]Record, error)
@@ -104,6 +110,7 @@ type Program struct {
 	Bytes   []byte
 	Slow    bool // an op may block for long
 	Explain func(op, errno int) string
+	Hint    func(op, errno int) string // what to do about it, "" if nothing is known
 }
 
 // Compiler turns a definition into a spawn program.
@@ -111,6 +118,9 @@ type Compiler interface {
 	Compile(svc *model.Service, run RunContext) (*Program, error)
 	// Command compiles an auxiliary command of a service.
 	Command(svc *model.Service, argv []string, run RunContext) (*Program, error)
+	// MayBlock tells whether compiling could block for long, because a file it
+	// reads lies on a mount that is not known to be local.
+	MayBlock(svc *model.Service) bool
 	// Account returns the ids a service runs under.
 	Account(svc *model.Service) (uid, gid int, err error)
 }
@@ -161,6 +171,9 @@ type Group interface {
 	Kill(ctx context.Context) Cleaned
 	Clean(ctx context.Context, grace time.Duration) Cleaned
 	OOMKilled() bool
+	// Leave says that what still lives of the run is to be let live. Remove
+	// forgets the group.
+	Leave()
 	Remove()
 }
 

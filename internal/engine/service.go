@@ -30,6 +30,8 @@ type service struct {
 	program *Program // of the last spawn, to put failures into words
 	strays  []Stray
 	fault   string // why it could not be started, in full
+	hint    string // what to do about that
+	reading bool   // a goroutine compiles its program
 
 	acked     uint64 // the last run whose exit the keeper may forget
 	heapIndex int
@@ -109,6 +111,17 @@ func (s *service) stateName() string {
 		return "disabled"
 	}
 	return core.StateName(&s.cfg, s.st)
+}
+
+// leaveGroup lets go of a run whose children are to live on: the definition
+// says so, or its clean-up is over and took the group with it.
+func (s *service) leaveGroup() {
+	if s.group == nil {
+		return
+	}
+	s.group.Leave()
+	s.group.Remove()
+	s.group = nil
 }
 
 // add makes a service known, or gives a known one its definition.

@@ -3,62 +3,96 @@ package engine
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/svlog"
 )
 
+// slowFiles is how long the files of a definition may take to be read when they
+// lie on a mount that may not answer.
+const slowFiles = 10 * time.Second
+
 // spawn prepares a run and asks the keeper for it. Whatever fails is answered as
 // an event, so that the core's back-off and limits hold for every failure alike.
 func (e *Engine) spawn(s *service, run uint64) {
-	order, err := e.prepare(s, run)
-	if err == nil {
-		if err = e.ports.Keeper.Spawn(order); err == nil {
-			s.acked = order.AckRun
-		} else {
-			err = fmt.Errorf("cannot start %s: the keeper does not take the order: %w", s.name, err)
-		}
-	}
-	if s.group != nil {
-		s.group.CloseDir()
-	}
-	if err != nil {
-		e.spawnFailed(s, run, err.Error())
-	}
-}
-
-// prepare makes everything a run needs before its process exists.
-func (e *Engine) prepare(s *service, run uint64) (Order, error) {
 	uid, gid, err := e.ports.Compiler.Account(s.def)
 	if err != nil {
-		return Order{}, err
+		e.spawnFailed(s, run, err.Error())
+		return
 	}
 	s.info.UID, s.info.GID = int32(uid), int32(gid)
 	pipes, err := e.ports.Logs.Begin(s.name, run, uid, gid, &s.def.Log)
 	if err != nil {
-		return Order{}, err
+		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: %v", s.name, err))
+		return
 	}
-	group, err := e.ports.Groups.Prepare(s.name, run)
-	if err != nil {
-		return Order{}, err
+	if s.group, err = e.ports.Groups.Prepare(s.name, run); err != nil {
+		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: %v", s.name, err))
+		return
 	}
-	s.group = group
 	s.strays = nil
-	program, err := e.ports.Compiler.Compile(s.def, e.runContext(s.name, run, pipes, group))
+	context := e.runContext(s.name, run, pipes, s.group)
+	if e.ports.Compiler.MayBlock(s.def) {
+		e.compileAside(s, run, context, pipes)
+		return
+	}
+	program, err := e.ports.Compiler.Compile(s.def, context)
+	e.order(s, run, program, pipes, err)
+}
+
+// compileAside compiles in a goroutine, so that a dead file server holds up
+// nobody else. One that does not come back is a failed start.
+func (e *Engine) compileAside(s *service, run uint64, context RunContext, pipes svlog.Pipes) {
+	still := func() bool { return s.st.Phase == core.Spawning && s.st.Run == run }
+	if s.reading {
+		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: its environment files have not been read yet, their mount does not answer", s.name))
+		return
+	}
+	s.reading = true
+	def := s.def
+	timer := time.AfterFunc(slowFiles, func() {
+		e.Post(func() {
+			if s.reading && still() {
+				e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: its environment files could not be read in %s, their mount does not answer", s.name, slowFiles))
+			}
+		})
+	})
+	go func() {
+		program, err := e.ports.Compiler.Compile(def, context)
+		e.Post(func() {
+			timer.Stop()
+			s.reading = false
+			if still() {
+				e.order(s, run, program, pipes, err)
+			}
+		})
+	}()
+}
+
+// order asks the keeper for a run that is ready to begin.
+func (e *Engine) order(s *service, run uint64, program *Program, pipes svlog.Pipes, err error) {
+	defer s.group.CloseDir()
 	if err != nil {
-		return Order{}, err
+		e.spawnFailed(s, run, err.Error())
+		return
 	}
 	s.program = program
-	order := Order{
+	o := Order{
 		Name: s.name, Run: run, Program: program.Bytes, Slow: program.Slow,
-		CgroupFD: group.DirFD(), AckRun: s.info.Last.Run,
+		CgroupFD: s.group.DirFD(), AckRun: s.info.Last.Run,
 	}
-	for tag, pipe := range map[string]svlog.Pipe{"out": pipes.Out, "err": pipes.Err} {
-		if pipe.ReadFD >= 0 {
-			order.Hold = append(order.Hold, Hold{Tag: tag, FD: pipe.ReadFD})
-		}
+	if pipes.Out.ReadFD >= 0 {
+		o.Hold = append(o.Hold, Hold{Tag: HoldOut, FD: pipes.Out.ReadFD})
 	}
-	return order, nil
+	if pipes.Err.ReadFD >= 0 {
+		o.Hold = append(o.Hold, Hold{Tag: HoldErr, FD: pipes.Err.ReadFD})
+	}
+	if err := e.ports.Keeper.Spawn(o); err != nil {
+		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: the keeper does not take the order: %v", s.name, err))
+		return
+	}
+	s.acked = o.AckRun
 }
 
 func (e *Engine) runContext(name string, run uint64, pipes svlog.Pipes, group Group) RunContext {
@@ -91,7 +125,7 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 	if run != s.st.Run {
 		return
 	}
-	s.fault = ""
+	s.fault, s.hint = "", ""
 	s.info.Pid, s.info.StartTime = int32(pid), start
 	s.info.Began = e.wall().UnixNano()
 	if s.group != nil {
@@ -118,6 +152,7 @@ func (e *Engine) Refused(name string, run uint64, op int, errno int, reason stri
 
 func (e *Engine) explainSpawn(s *service, op, errno int, reason string) string {
 	if op >= 0 && s.program != nil {
+		s.hint = s.program.Hint(op, errno)
 		return s.program.Explain(op, errno)
 	}
 	text := []string{fmt.Sprintf("cannot start %s", s.name)}
@@ -135,8 +170,7 @@ func (e *Engine) explainSpawn(s *service, op, errno int, reason string) string {
 func (e *Engine) endLog(name string, run uint64) {
 	e.ports.Logs.Ended(name, run, func() {
 		e.Post(func() {
-			_ = e.ports.Keeper.Drop(name, run, "out")
-			_ = e.ports.Keeper.Drop(name, run, "err")
+			_ = e.ports.Keeper.Drop(name, run)
 		})
 	})
 }

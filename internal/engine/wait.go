@@ -126,7 +126,10 @@ func (e *Engine) upFailed(s *service) control.Outcome {
 	if s.st.Wanted && s.st.Phase != core.Failed && s.st.Phase != core.Finished {
 		o.Message += "; abide keeps trying"
 	}
-	o.Hint = fmt.Sprintf("abide log %s, or: abide status %s", s.name, s.name)
+	o.Hint = s.hint
+	if o.Hint == "" {
+		o.Hint = "abide log " + s.name
+	}
 	st := e.status(s)
 	o.Status = &st
 	return o

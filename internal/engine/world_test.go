@@ -302,8 +302,8 @@ func (k *fakeKeeper) Ack(name string, run uint64) error {
 	return nil
 }
 
-func (k *fakeKeeper) Drop(string, uint64, string) error { k.w.port(); return nil }
-func (k *fakeKeeper) Exit(int) error                    { return nil }
+func (k *fakeKeeper) Drop(string, uint64) error { k.w.port(); return nil }
+func (k *fakeKeeper) Exit(int) error            { return nil }
 
 func (k *fakeKeeper) Forget(name string) error {
 	k.w.port()
@@ -327,7 +327,7 @@ type fakeCompiler struct{ w *world }
 
 func (c fakeCompiler) Compile(svc *model.Service, _ RunContext) (*Program, error) {
 	c.w.port()
-	return &Program{Explain: func(op, errno int) string {
+	return &Program{Hint: func(int, int) string { return "" }, Explain: func(op, errno int) string {
 		return fmt.Sprintf("cannot do %d: %v", op, syscall.Errno(errno))
 	}}, nil
 }
@@ -335,6 +335,7 @@ func (c fakeCompiler) Compile(svc *model.Service, _ RunContext) (*Program, error
 func (c fakeCompiler) Command(svc *model.Service, _ []string, run RunContext) (*Program, error) {
 	return c.Compile(svc, run)
 }
+func (c fakeCompiler) MayBlock(*model.Service) bool             { return false }
 func (c fakeCompiler) Account(*model.Service) (int, int, error) { return 0, 0, nil }
 
 type fakeLogs struct{ w *world }
@@ -396,6 +397,7 @@ func (g *fakeGroup) SignalAll(int) error { return nil }
 func (g *fakeGroup) Freeze() error       { return nil }
 func (g *fakeGroup) Thaw() error         { return nil }
 func (g *fakeGroup) OOMKilled() bool     { return false }
+func (g *fakeGroup) Leave()              {}
 func (g *fakeGroup) Remove()             { g.w.port() }
 func (g *fakeGroup) Empty() bool         { g.w.port(); return g.leftovers == 0 }
 func (g *fakeGroup) Clean(_ context.Context, _ time.Duration) Cleaned {
