@@ -1,0 +1,66 @@
+//go:build linux && (amd64 || arm64)
+
+package keeper
+
+import "github.com/abide-project/abide/internal/sys/raw"
+
+// Exit codes of the keeper itself.
+const (
+	exitFailed = 1   // it could not do its work
+	exitUsage  = 100 // it was asked wrongly
+	exitSystem = 111 // the system refused
+)
+
+const usage = "usage: abide-keeper --run RUN [--mode daemon|init|up] [--exec ABIDE-EXEC] [--lease-fd N] -- ENGINE [ARGUMENT]..."
+
+type options struct {
+	run    string
+	mode   string
+	exec   string
+	lease  int
+	engine []string
+}
+
+// parseOptions reads the command line (without the program's name). The text is
+// what is wrong with it, or "".
+func parseOptions(args []string) (options, string) {
+	o := options{mode: "daemon", lease: -1}
+	for len(args) > 0 {
+		name := args[0]
+		if name == "--" {
+			o.engine = args[1:]
+			break
+		}
+		if len(args) < 2 {
+			return o, "option " + name + " wants a value"
+		}
+		value := args[1]
+		args = args[2:]
+		switch name {
+		case "--run":
+			o.run = value
+		case "--mode":
+			if value != "daemon" && value != "init" && value != "up" {
+				return o, "unknown mode " + value
+			}
+			o.mode = value
+		case "--exec":
+			o.exec = value
+		case "--lease-fd":
+			n, ok := raw.Number([]byte(value))
+			if !ok || n < 3 || n > 1<<20 {
+				return o, "bad lease descriptor " + value
+			}
+			o.lease = int(n)
+		default:
+			return o, "unknown option " + name
+		}
+	}
+	switch {
+	case o.run == "" || o.run[0] != '/':
+		return o, "--run wants an absolute path"
+	case len(o.engine) == 0:
+		return o, "no engine behind --"
+	}
+	return o, ""
+}
