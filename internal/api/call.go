@@ -15,6 +15,7 @@ import (
 
 	"github.com/abide-project/abide/internal/api/wire"
 	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/model"
 )
 
 // call is one request on its way through a handler.
@@ -126,9 +127,9 @@ func duration(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, nil
 	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return 0, usage("cannot read the duration %q: want a form like 20s or 1m30s", text)
+	d, err := model.ParseDuration(text)
+	if err != nil {
+		return 0, usage("%v", err)
 	}
 	return d, nil
 }

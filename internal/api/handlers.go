@@ -10,6 +10,7 @@ import (
 
 	"github.com/abide-project/abide/internal/api/wire"
 	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/model"
 )
 
 func (s *Server) about(k *call) {
@@ -122,8 +123,8 @@ func (s *Server) do(k *call, body wire.Action) {
 	req := control.Request{ID: body.ID, Who: k.who, Verb: body.Verb, Names: body.Names,
 		Once: body.Once, Now: body.Now, NoWait: body.NoWait, Timeout: timeout}
 	if body.Verb == control.Signal {
-		if req.Signal, err = signalNumber(body.Signal); err != nil {
-			k.refuse(err)
+		if req.Signal, err = model.ParseSignal(body.Signal); err != nil {
+			k.refuse(usage("%v", err))
 			return
 		}
 	}
