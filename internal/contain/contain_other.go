@@ -1,0 +1,33 @@
+//go:build !linux
+
+package contain
+
+import "errors"
+
+// Manager makes the groups of one instance. On this system there are none.
+type Manager struct{}
+
+// Detect returns a manager that refuses: only Linux is supported.
+func Detect(id string, c Config) *Manager { return &Manager{} }
+
+// Kind is None.
+func (m *Manager) Kind() string { return None }
+
+// Describe says that nothing holds runs together here.
+func (m *Manager) Describe() string { return "none: not supported on this system" }
+
+// SetKeeper does nothing.
+func (m *Manager) SetKeeper(pid int) {}
+
+// Prepare refuses.
+func (m *Manager) Prepare(name string, run uint64) (Group, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Adopt refuses.
+func (m *Manager) Adopt(name string, run uint64, pid int, start uint64) (Group, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Sweep does nothing.
+func (m *Manager) Sweep() {}

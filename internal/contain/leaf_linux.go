@@ -1,0 +1,158 @@
+package contain
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/abide-project/abide/internal/sys/cgroupfs"
+	"github.com/abide-project/abide/internal/sys/pidfd"
+	"github.com/abide-project/abide/internal/sys/proctree"
+)
+
+var errNoLeaf = errors.New("the run has no control group")
+
+func (g *group) openLeaf() (*cgroupfs.Dir, error) {
+	if g.leaf.base == nil {
+		return nil, errNoLeaf
+	}
+	return g.leaf.base.Sub(g.leaf.name)
+}
+
+// populated reports whether a process is in the control group or below it.
+func (g *group) populated() (bool, error) {
+	if g.m.v1 == "" {
+		n, err := g.leaf.base.Field(g.leaf.name+"/cgroup.events", "populated")
+		if errors.Is(err, unix.ENOENT) {
+			return false, nil
+		}
+		return n != 0, err
+	}
+	dir, err := g.openLeaf()
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	pids, err := dir.Procs()
+	return len(pids) > 0, err
+}
+
+// findListed calls visit with every process of the control group. All pidfds are
+// opened first and the list is read again: what is listed then, while its pidfd
+// says that it lives, is the process the pidfd was opened for.
+func (g *group) findListed(visit func(*held) bool, skip func(int) bool) error {
+	dir, err := g.openLeaf()
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	pids, err := dir.Procs()
+	if err != nil {
+		return err
+	}
+	opened := make(map[int]*held, len(pids))
+	defer func() {
+		for _, h := range opened {
+			pidfd.Close(h.fd)
+		}
+	}()
+	var failed error
+	for _, pid := range pids {
+		if opened[pid] != nil || g.m.own(pid) || skip != nil && skip(pid) {
+			continue
+		}
+		fd, err := pidfd.Open(pid)
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
+			failed = err
+			break
+		}
+		if err == nil {
+			opened[pid] = &held{proc: proc{pid: pid}, fd: fd}
+		}
+	}
+	if len(opened) == 0 {
+		return failed
+	}
+	again, err := dir.Procs()
+	if err != nil {
+		return err
+	}
+	for _, pid := range again {
+		h := opened[pid]
+		if h == nil {
+			continue
+		}
+		delete(opened, pid)
+		if g.m.proc != "" {
+			if stat, err := proctree.ReadStat(g.m.proc, pid); err == nil {
+				h.start, h.comm = stat.Start, stat.Comm
+			}
+		}
+		if pidfd.Ended(h.fd) || !visit(h) {
+			pidfd.Close(h.fd)
+		}
+	}
+	return failed
+}
+
+// freezer stops all processes of the control group at once, or lets them go on.
+func (g *group) freezer(on bool) error {
+	dir, err := g.openLeaf()
+	if err != nil {
+		return fmt.Errorf("cannot freeze: %w", err)
+	}
+	defer dir.Close()
+	switch {
+	case g.m.v1 == "":
+		value := "0"
+		if on {
+			value = "1"
+		}
+		return dir.Write("cgroup.freeze", value)
+	case g.m.v1 == "freezer":
+		value := "THAWED"
+		if on {
+			value = "FROZEN"
+		}
+		return dir.Write("freezer.state", value)
+	case on:
+		return g.stopAll()
+	}
+	return g.SignalAll(int(syscall.SIGCONT))
+}
+
+// killLeaf has the kernel kill everything in the control group. It fails with
+// ENOENT where the kernel cannot do that (before Linux 5.14, and version 1).
+func (g *group) killLeaf() error {
+	if g.leaf.base == nil || g.m.v1 != "" {
+		return unix.ENOENT
+	}
+	return g.leaf.base.Write(g.leaf.name+"/cgroup.kill", "1")
+}
+
+// halt keeps everything in the control group from forking while it is killed
+// process by process; resume undoes what would keep it from dying.
+func (g *group) halt() (resume func(), halted bool) {
+	dir, err := g.openLeaf()
+	if err != nil {
+		return func() {}, false
+	}
+	defer dir.Close()
+	switch g.m.v1 {
+	case "":
+		return func() {}, dir.Write("cgroup.freeze", "1") == nil
+	case "freezer":
+		return func() { _ = g.freezer(false) }, dir.Write("freezer.state", "FROZEN") == nil
+	case "pids":
+		return func() {}, dir.Write("pids.max", "0") == nil
+	}
+	return func() {}, false
+}
