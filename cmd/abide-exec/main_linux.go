@@ -19,7 +19,7 @@ import (
 
 const (
 	exitOther      = 125
-	exitNotRunable = 126
+	exitNotRunnable = 126
 	exitNotFound   = 127
 )
 
@@ -64,7 +64,7 @@ func run(program, report int) int {
 	op, errno := spawner.Exec(&loaded)
 	status := exitOther
 	if execve, _ := prog.Execve.Number(prog.NativeArch); op < len(decoded.Ops) && decoded.Ops[op].Nr == execve {
-		status = exitNotRunable
+		status = exitNotRunnable
 		if errno == syscall.ENOENT {
 			status = exitNotFound
 		}

@@ -1,0 +1,3 @@
+package vspawn
+
+const goarchIsAMD64 = 0
