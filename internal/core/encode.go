@@ -42,9 +42,9 @@ func (s *State) Encode(dst *[EncodedSize]byte) {
 	b[1] = byte(s.Phase)
 	b[2] = byte(s.Cause)
 	b[3] = byte(s.End)
-	b[4] = flag(s.Wanted, flagWanted) | flag(s.Once, flagOnce) | flag(s.Paused, flagPaused) |
-		flag(s.PendingRestart, flagPendingRestart) | flag(s.Killed, flagKilled) | flag(s.Hurry, flagHurry) |
-		flag(s.Froze, flagFroze) | flag(s.WasReady, flagWasReady)
+	b[4] = bitIf(s.Wanted, flagWanted) | bitIf(s.Once, flagOnce) | bitIf(s.Paused, flagPaused) |
+		bitIf(s.PendingRestart, flagPendingRestart) | bitIf(s.Killed, flagKilled) | bitIf(s.Hurry, flagHurry) |
+		bitIf(s.Froze, flagFroze) | bitIf(s.WasReady, flagWasReady)
 	b[5] = s.Level
 	b[6] = s.StopStep
 	b[7] = s.window.next
@@ -96,7 +96,7 @@ func Decode(src *[EncodedSize]byte) (State, error) {
 	return s, nil
 }
 
-func flag(set bool, bit byte) byte {
+func bitIf(set bool, bit byte) byte {
 	if set {
 		return bit
 	}

@@ -26,7 +26,7 @@ func StateName(cfg *Config, s State) string {
 // an operator would ask about.
 func Reason(old State, ev Event, s State) string {
 	switch {
-	case old.Phase == s.Phase && old.Run == s.Run:
+	case old.Phase == s.Phase && (old.Run == s.Run || s.AtRest()):
 		return within(old, ev, s)
 	case s.Phase == Spawning:
 		return whySpawn(old, ev)
@@ -98,13 +98,15 @@ func within(old State, ev Event, s State) string {
 func whySpawn(old State, ev Event) string {
 	switch ev.Kind {
 	case EvStart, EvStartOnce, EvRestart, EvClear:
-		return "an operator asked for it"
+		return "it was asked to start"
 	case EvNeed:
 		return "boot or another service needs it"
 	case EvRedefined:
 		return "its definition changed"
 	case EvLost:
-		return "the last start was not carried out"
+		if old.Phase == Spawning {
+			return "the last start was not carried out"
+		}
 	case EvTick:
 		if old.Phase == Failed {
 			return "restart.limit.retry_after is over"
