@@ -63,6 +63,7 @@ const (
 	isNumber              // any number
 	isExactly             // n
 	isAtLeast             // n or more
+	isOwnFD               // any descriptor: the child's table is its own by then
 	isFD                  // a descriptor of the child: 0, 1, 2, a slot, or one stored by an op before
 	isFlags               // any number with O_CLOEXEC in it
 	isOption              // one of the prctl options of allowedPrctl
@@ -85,6 +86,7 @@ func counted(size uint64, by uint8) param { return param{kind: isCounted, n: siz
 var (
 	number = param{kind: isNumber}
 	fd     = param{kind: isFD}
+	ownFD  = param{kind: isOwnFD}
 	text   = param{kind: isString}
 	vector = param{kind: isVector}
 )
@@ -100,7 +102,7 @@ type rule struct {
 // here: the child runs in the parent's memory.
 var rules = [nCalls]rule{
 	Write:             {1, 64, [6]param{fd, counted(1, 2), number}},
-	Close:             {3, 57, [6]param{fd}},
+	Close:             {3, 57, [6]param{ownFD}},
 	Ioctl:             {16, 29, [6]param{fd, exactly(TIOCSCTTY), number}},
 	Fcntl:             {72, 25, [6]param{fd, exactly(FSetFD), number}},
 	Sigprocmask:       {14, 135, [6]param{number, buffer(8), exactly(0), exactly(8)}},
@@ -121,7 +123,7 @@ var rules = [nCalls]rule{
 	SchedSetaffinity:  {203, 122, [6]param{exactly(0), number, counted(1, 1)}},
 	Prlimit:           {302, 261, [6]param{exactly(0), number, buffer(16), exactly(0)}},
 	Openat:            {257, 56, [6]param{exactly(AtFDCWD), text, {kind: isFlags}, number}},
-	Dup3:              {292, 24, [6]param{fd, fd, number}},
+	Dup3:              {292, 24, [6]param{fd, ownFD, number}},
 	CloseRange:        {436, 436, [6]param{{kind: isAtLeast, n: FirstSlot}, number, number}},
 	Mknodat:           {259, 33, [6]param{exactly(AtFDCWD), text, exactly(PrivateFIFO), exactly(0)}},
 	Unlinkat:          {263, 35, [6]param{exactly(AtFDCWD), text, exactly(0)}},

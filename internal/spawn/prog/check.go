@@ -169,7 +169,7 @@ func (c *checker) store(op *Op, call Call, index int) string {
 	}
 	dst := opAt(c.block, int(op.DstOp))
 	to, ok := callOf(c.h.Arch, dst.Nr)
-	if !ok || rules[to].params[op.DstArg].kind != isFD {
+	if !ok || !isDescriptor(rules[to].params[op.DstArg].kind) {
 		return "the result goes where no descriptor is wanted"
 	}
 	return ""
@@ -190,6 +190,8 @@ func (c *checker) arg(op *Op, i int, p param) bool {
 		return v == p.n
 	case isAtLeast:
 		return v >= p.n && v <= 0xffffffff
+	case isOwnFD:
+		return v <= 1<<31-1
 	case isFD:
 		return v < FirstSlot+uint64(c.h.Slots)
 	case isFlags:
@@ -267,6 +269,8 @@ func (c *checker) firstReloc(o uint64) int {
 	}
 	return low
 }
+
+func isDescriptor(k kind) bool { return k == isFD || k == isOwnFD }
 
 func noMore(op *Op, from int) bool {
 	for _, a := range op.Args[from:] {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -131,17 +132,8 @@ func TestMarkedDescriptorsDoNotLeak(t *testing.T) {
 		defer f.Close()
 	}
 	onEveryRung(t, func(t *testing.T, r Rung) {
-		b := prog.NewBuilder(prog.NativeArch)
-		finish(b, nil, "/bin/sleep", "1000")
-		pid, pidfd, op, errno := spawner(t).Spawn(&Request{Prog: load(t, b), Rung: r, CgroupFD: -1})
-		if errno != 0 {
-			t.Fatalf("op %d: %v", op, errno)
-		}
-		list, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-		syscall.Kill(pid, syscall.SIGKILL)
-		wait(t, pid, pidfd)
-		if err != nil || len(list) != 3 {
-			t.Fatalf("the child has %v, %v", list, err)
+		if names := opened(t, r); !slices.Equal(names, []string{"0", "1", "2"}) {
+			t.Fatalf("the child has %v", names)
 		}
 	})
 }

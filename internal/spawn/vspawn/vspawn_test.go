@@ -285,6 +285,39 @@ func descriptors(t testing.TB) []string {
 	return list
 }
 
+// opened lists the descriptors of a child once its program runs: the parent goes
+// on a little before exec closes what is marked.
+func opened(t *testing.T, r Rung) (names []string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fifo, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fifo.Close()
+	b := prog.NewBuilder(prog.NativeArch)
+	output(b, path, 1)
+	finish(b, nil, "/bin/sh", "-c", "echo; kill -STOP $$")
+	pid, pidfd, op, errno := spawner(t).Spawn(&Request{Prog: load(t, b), Rung: r, CgroupFD: -1})
+	if errno != 0 {
+		t.Fatalf("op %d: %v", op, errno)
+	}
+	_, err = fifo.Read(make([]byte, 1))
+	entries, err2 := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	syscall.Kill(pid, syscall.SIGKILL)
+	wait(t, pid, pidfd)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
 func TestNoDescriptorLeaksIntoTheChild(t *testing.T) {
 	var open []int
 	defer func() {
@@ -300,22 +333,7 @@ func TestNoDescriptorLeaksIntoTheChild(t *testing.T) {
 		open = append(open, fd)
 	}
 	onEveryRung(t, func(t *testing.T, r Rung) {
-		b := prog.NewBuilder(prog.NativeArch)
-		finish(b, nil, "/bin/sleep", "1000")
-		pid, pidfd, op, errno := spawner(t).Spawn(&Request{Prog: load(t, b), Rung: r, CgroupFD: -1})
-		if errno != 0 {
-			t.Fatalf("op %d: %v", op, errno)
-		}
-		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-		syscall.Kill(pid, syscall.SIGKILL)
-		wait(t, pid, pidfd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var names []string
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
+		names := opened(t, r)
 		if !slices.Equal(names, []string{"0", "1", "2"}) {
 			t.Fatalf("the child has %v", names)
 		}
