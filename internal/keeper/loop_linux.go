@@ -15,14 +15,15 @@ const (
 	fromShared int32 = -2
 )
 
-// How long the engine may be silent.
-const (
-	second       = 1_000_000_000
-	quietTime    = 5 * second  // after news, before it is asked whether it lives
-	answerTime   = 10 * second // for the answer to that
-	helloTime    = 60 * second // from its start to its first word
-	farewellTime = 3 * second  // to end after it asked for our end
-)
+const second = 1_000_000_000
+
+// patience is how long the engine may be silent, in nanoseconds.
+var patience = struct{ quiet, answer, hello, farewell int64 }{
+	quiet:    5 * second,  // after news, before it is asked whether it lives
+	answer:   10 * second, // for the answer to that
+	hello:    60 * second, // from its start to its first word
+	farewell: 3 * second,  // to end after it asked for our end
+}
 
 // messagesATurn bounds what one turn takes from the engine, so that exits are not
 // kept waiting by a flood of requests.
@@ -85,13 +86,13 @@ func (c *connection) deadline(ending bool) int64 {
 	case c.sock < 0 || c.killed || c.owed == 0:
 		return 0
 	case ending:
-		return c.owed + farewellTime
+		return c.owed + patience.farewell
 	case !c.hello:
-		return c.owed + helloTime
+		return c.owed + patience.hello
 	case c.asked:
-		return c.owed + answerTime
+		return c.owed + patience.answer
 	}
-	return c.owed + quietTime
+	return c.owed + patience.quiet
 }
 
 func (k *keeper) deadlines() {
