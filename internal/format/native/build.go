@@ -121,13 +121,22 @@ func (r *reader) finish() {
 		}
 	}
 	if _, given := s.Origin["stop.timeout"]; !given {
-		var sum dur
-		for _, step := range s.Stop.Steps {
-			sum += step.Wait
-		}
-		s.Stop.Timeout = max(s.Stop.Timeout, sum)
+		s.Stop.Timeout = stopTimeout(s.Stop.Steps, s.Stop.Timeout)
 	}
 	r.resolve()
+}
+
+// stopTimeout is how long a stop takes when only its steps are given: their sum,
+// and the usual time for a last step that names none.
+func stopTimeout(steps []model.StopStep, usual dur) dur {
+	var sum dur
+	for _, step := range steps {
+		sum += step.Wait
+	}
+	if n := len(steps); n == 0 || steps[n-1].Wait == 0 {
+		sum += usual
+	}
+	return sum
 }
 
 // resolve makes relative paths absolute: directory and chroot against the root

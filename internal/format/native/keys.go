@@ -186,7 +186,7 @@ var readyKeys = []Key{
 var stopKeys = []Key{
 	{Path: "stop.signal", Type: `signal, or list as ["QUIT 30s", "TERM 5s"]`, Doc: "What tells it to end; in a list each is waited for before the next.", read: readStopSignal, write: writeStopSignal},
 	{Path: "stop.command", Type: "list or text", Default: "none", Doc: "A command that ends it, instead of signals. It runs as the service does.", read: auxCommand(func(s *model.Service) *[]string { return &s.Stop.Command }), write: func(s *model.Service) string { return listOrNothing(s.Stop.Command) }},
-	duration("stop.timeout", "How long it may take; then KILL. At least what the steps of stop.signal take.", func(s *model.Service) *dur { return &s.Stop.Timeout }),
+	duration("stop.timeout", "How long it may take; then KILL. With times in stop.signal it is their sum by default, plus 10s for a last one without.", func(s *model.Service) *dur { return &s.Stop.Timeout }),
 	{Path: "stop.to", Type: `"main" or "all"`, Doc: "Who gets the signals: the main process or everything of the run.", read: choice(map[string]func(s *model.Service){"main": func(s *model.Service) { s.Stop.ToAll = false }, "all": func(s *model.Service) { s.Stop.ToAll = true }}), write: func(s *model.Service) string { return oneOf(s.Stop.ToAll, "all", "main") }},
 	duration("stop.crash_grace", "How long what a dead run left may take to end after TERM; 0s: KILL at once.", func(s *model.Service) *dur { return &s.Stop.CrashGrace }),
 	{Path: "stop.leave_children", Type: "bool", Doc: "Only the main process is ended, its children live on. What sshd needs.", read: boolean(func(s *model.Service) *bool { return &s.Stop.LeaveChildren }), write: boolOut(func(s *model.Service) bool { return s.Stop.LeaveChildren })},

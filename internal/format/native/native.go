@@ -103,6 +103,10 @@ func CheckDefaults(p *Project, settings format.Settings) (*model.Service, diag.L
 	return Build(Parts{Name: "defaults", Layers: []*tomltree.Value{standIn, p.Defaults}, Files: []string{p.File}, Settings: settings})
 }
 
+// StandIn is a tree with nothing but a command, below drop-ins and defaults that
+// are judged by themselves.
+func StandIn() *tomltree.Value { return standIn }
+
 var standIn = &tomltree.Value{Kind: tomltree.Table, Fields: []*tomltree.Field{
 	{Key: "command", Value: &tomltree.Value{Kind: tomltree.Array, Items: []*tomltree.Value{{Kind: tomltree.String, Text: "/bin/true"}}}},
 }}

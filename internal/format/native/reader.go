@@ -149,7 +149,7 @@ func (r *reader) duration(path string, v *tomltree.Value) (dur, bool) {
 	case tomltree.String:
 		d, err := model.ParseDuration(v.Text)
 		if err != nil {
-			r.fail(v.Pos, "bad-value", "", "%s", strings.Replace(err.Error(), "cannot use", "cannot use "+path+":", 1))
+			r.fail(v.Pos, "bad-value", "", "%s", strings.Replace(err.Error(), "cannot use time", "cannot use "+path+" =", 1))
 			return 0, false
 		}
 		return d, true
@@ -166,7 +166,7 @@ func (r *reader) size(path string, v *tomltree.Value) (int64, bool) {
 	case v.Kind == tomltree.String:
 		n, err := model.ParseSize(v.Text)
 		if err != nil {
-			r.fail(v.Pos, "bad-value", "", "%s", strings.Replace(err.Error(), "cannot use", "cannot use "+path+":", 1))
+			r.fail(v.Pos, "bad-value", "", "%s", strings.Replace(err.Error(), "cannot use size", "cannot use "+path+" =", 1))
 			return 0, false
 		}
 		return n, true
