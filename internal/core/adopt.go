@@ -48,6 +48,8 @@ func (m *machine) lost(ev *Event) {
 	s := m.s
 	s.Run = max(s.Run, ev.Run)
 	switch {
+	case s.Phase == Cleaning && m.cfg.LeaveChildren:
+		m.settle()
 	case s.Phase == Cleaning:
 		m.do(Action{Kind: ActClean, Grace: s.Deadline != 0})
 	case !s.Live() && s.Phase != Spawning:

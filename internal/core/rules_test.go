@@ -51,7 +51,7 @@ func (w *world) act(cfg *Config, old *State, ev Event, next State, a Action) err
 			return fmt.Errorf("clean-up while the main process lives")
 		case w.cleanDue:
 			return fmt.Errorf("clean-up asked for twice")
-		case cfg.LeaveChildren && ev.Kind != EvLost:
+		case cfg.LeaveChildren:
 			return fmt.Errorf("clean-up of children that are to be left")
 		case a.Grace != (next.Deadline != 0):
 			return fmt.Errorf("clean-up with grace=%v and deadline %d", a.Grace, next.Deadline)
@@ -64,7 +64,13 @@ func (w *world) act(cfg *Config, old *State, ev Event, next State, a Action) err
 		return nil
 	case ActKill:
 		if w.cleanDue {
+			if a.Main {
+				return fmt.Errorf("KILL for a main process that has ended")
+			}
 			return nil
+		}
+		if a.Main != cfg.LeaveChildren {
+			return fmt.Errorf("KILL with main=%v", a.Main)
 		}
 		slow := cfg.steps() > 0 && cfg.StopTimeout > 0 && !old.Hurry && !old.Killed
 		if slow && ev.Kind != EvTick && ev.Kind != EvHurry {

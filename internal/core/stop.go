@@ -55,7 +55,7 @@ func (m *machine) signal() {
 func (m *machine) kill() {
 	s := m.s
 	s.Deadline, s.StopBy, s.Killed, s.Hurry = 0, 0, true, false
-	m.do(Action{Kind: ActKill, Main: m.cfg.LeaveChildren})
+	m.do(Action{Kind: ActKill, Main: m.cfg.LeaveChildren && s.Phase != Cleaning})
 }
 
 // exited takes the end of the main process and sees to the rest of the run.

@@ -22,7 +22,7 @@ func oneSignal(c Config) Config {
 // zoo holds one configuration for each kind of behaviour.
 var zoo = map[string]Config{
 	"daemon":         oneSignal(Config{}),
-	"limit":          oneSignal(Config{When: OnFailure, Limit: Limit{Count: 2, Window: 4 * ms, RetryAfter: 2 * ms}}),
+	"limit":          oneSignal(Config{When: OnFailure, Limit: Limit{Count: 2, Window: 3 * ms, RetryAfter: 2 * ms}}),
 	"limit for good": oneSignal(Config{Limit: Limit{Count: 1}, ReadyAfter: ms}),
 	"task":           oneSignal(Config{When: Never, Task: true}),
 	"task retried":   oneSignal(Config{When: OnFailure, Task: true, Delay: ms}),
@@ -39,12 +39,9 @@ var zoo = map[string]Config{
 // walks names the configurations that may replace each other in one walk.
 var walks = [][]string{
 	{"daemon", "task"},
-	{"task retried", "never"},
-	{"crash grace", "many signals"},
-	{"children left", "kill at once"},
-	{"never", "crash grace"},
-	{"many signals", "task"},
-	{"limit for good"},
+	{"task", "task retried", "never", "kill at once"},
+	{"daemon", "crash grace", "children left", "many signals"},
+	{"limit for good", "never"},
 	{"limit"},
 }
 

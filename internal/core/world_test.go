@@ -159,7 +159,7 @@ func normalise(n *node, cfg *Config, now Time) {
 		s.Began = max(s.Began, base-oldest)
 	}
 	n.w.age = min(n.w.age, uint8(oldest/unit))
-	n.w.since = min(n.w.since, 4)
+	n.w.rest(s)
 
 	any := false
 	for i, t := range s.window.stamp {
@@ -184,6 +184,23 @@ func normalise(n *node, cfg *Config, now Time) {
 		s.window.stamp, s.window.next = turned, 0
 	}
 	n.w.forget(cfg)
+}
+
+// rest forgets what no later judgement asks for.
+func (w *world) rest(s *State) {
+	switch s.Phase {
+	case Delaying:
+		w.age, w.since = 0, min(w.since, w.owe)
+	case Cleaning:
+		w.since = min(w.since, 4)
+	case Down, Finished, Failed:
+		w.age, w.since, w.owe, w.ready, w.killed, w.lastStep = 0, 0, 0, false, false, -1
+	default:
+		w.since = 0
+	}
+	if s.Phase == Down || s.Phase == Failed {
+		w.lastEnd, w.late, w.failed = EndNone, false, false
+	}
 }
 
 // forget drops the starts by itself that lie outside the limit's window.
