@@ -19,6 +19,8 @@ const (
 	streamOwn
 )
 
+var newline = []byte{'\n'}
+
 var streamNames = [...]string{"out", "err", "abide"}
 
 const (

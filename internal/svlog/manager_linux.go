@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,9 +46,13 @@ type Manager struct {
 	console   *console
 	sinks     map[string]*sink
 	bySlot    map[uint32]*sink
-	ready     []*source // to be looked at, in order
-	own       *source   // abide itself, for its notes
-	next      time.Duration
+	ready     []*source     // to be looked at, in order
+	own       *source       // abide itself, for its notes
+	next      time.Duration // when tick has something to do, 0: never
+	takes     int           // since pace last looked
+	taken     int           // bytes
+	rush      int           // rounds of small takes in quick succession
+	lastRound time.Duration
 	told      map[string]string
 
 	subscribed atomic.Int32
@@ -74,17 +79,15 @@ type runKey struct {
 // Manager on the same run directory was killed at, and starts the thread. Where
 // the run directory cannot hold a stage or a journal it goes on without them and
 // reports that.
-func Open(opt Options) (*Manager, error) { return open(opt, unix.Pwrite) }
+func Open(opt Options) (*Manager, error) { return openInto(new(Manager), opt, unix.Pwrite) }
 
-func open(opt Options, pwrite func(int, []byte, int64) (int, error)) (*Manager, error) {
-	m := &Manager{
-		opt: opt, hostile: os.Geteuid() == 0, began: time.Now(), pwrite: pwrite,
-		private: new(takeRec), out: make([]byte, 0, outSize), text: make([]byte, 0, 256),
-		sinks: map[string]*sink{}, bySlot: map[uint32]*sink{},
-		told: map[string]string{}, services: map[string]*service{}, runs: map[runKey]*run{},
-		sources: map[uint64]*source{}, left: map[runKey]uint32{}, subs: map[string][]chan struct{}{},
-		done: make(chan struct{}),
-	}
+func openInto(m *Manager, opt Options, pwrite func(int, []byte, int64) (int, error)) (*Manager, error) {
+	m.opt, m.hostile, m.began, m.pwrite = opt, os.Geteuid() == 0, time.Now(), pwrite
+	m.private, m.out, m.text = new(takeRec), make([]byte, 0, outSize), make([]byte, 0, 256)
+	m.sinks, m.bySlot, m.told = map[string]*sink{}, map[uint32]*sink{}, map[string]string{}
+	m.services, m.runs, m.sources = map[string]*service{}, map[runKey]*run{}, map[uint64]*source{}
+	m.left, m.subs = map[runKey]uint32{}, map[string][]chan struct{}{}
+	m.done = make(chan struct{})
 	m.own = &source{id: goneID, stream: streamOwn, rec: new(runRec), name: "abide", safe: true, fd: -1}
 	if err := os.MkdirAll(filepath.Join(opt.RunDir, "services"), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot prepare log pipes: %w", err)
@@ -327,6 +330,7 @@ func (m *Manager) loop() {
 				break
 			}
 		}
+		m.pace()
 		if m.console != nil {
 			m.console.flush(m.epoll)
 		}
@@ -336,6 +340,34 @@ func (m *Manager) loop() {
 				m.tick(now, mono)
 			}
 		}
+	}
+}
+
+// The pace of a Manager that is kept busy by small writes.
+const (
+	paceBytes  = 8 << 10                // takes below this are small
+	paceGap    = 500 * time.Microsecond // rounds closer together than this are one rush
+	paceRounds = 8                      // a rush is that many rounds
+	paceNap    = 200 * time.Microsecond
+)
+
+// pace lets small writes gather while they rush in: to be woken for each line
+// costs both sides more than the line. A program that writes now and then is
+// served at once.
+func (m *Manager) pace() {
+	if m.takes == 0 {
+		return
+	}
+	mono := m.current.mono
+	if m.taken/m.takes < paceBytes && mono-m.lastRound < paceGap {
+		m.rush++
+	} else {
+		m.rush = 0
+	}
+	m.takes, m.taken, m.lastRound = 0, 0, mono
+	if m.rush >= paceRounds {
+		nap := unix.NsecToTimespec(int64(paceNap))
+		unix.Nanosleep(&nap, nil)
 	}
 }
 
@@ -446,27 +478,25 @@ func (m *Manager) wrote(t *take, k *sink) {
 	}
 }
 
-// Subscribe returns a channel that has an element whenever the log at path has
+// Subscribe returns a channel that has an element whenever one of the logs has
 // changed since the last one was received. Cancel ends it.
-func (m *Manager) Subscribe(path string) (changed <-chan struct{}, cancel func()) {
+func (m *Manager) Subscribe(paths ...string) (changed <-chan struct{}, cancel func()) {
 	ch := make(chan struct{}, 1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.subs[path] = append(m.subs[path], ch)
+	for _, path := range paths {
+		m.subs[path] = append(m.subs[path], ch)
+	}
 	m.subscribed.Add(1)
 	return ch, sync.OnceFunc(func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.subscribed.Add(-1)
-		list := m.subs[path]
-		for i := range list {
-			if list[i] == ch {
-				list = append(list[:i:i], list[i+1:]...)
-				break
+		for _, path := range paths {
+			list := slices.DeleteFunc(m.subs[path], func(have chan struct{}) bool { return have == ch })
+			if m.subs[path] = list; len(list) == 0 {
+				delete(m.subs, path)
 			}
-		}
-		if m.subs[path] = list; len(list) == 0 {
-			delete(m.subs, path)
 		}
 	})
 }

@@ -56,7 +56,7 @@ func (*Manager) Close() error { return errSystem }
 func (*Manager) Stats(string) Stats { return Stats{} }
 
 // Subscribe returns a channel that never has an element.
-func (*Manager) Subscribe(string) (<-chan struct{}, func()) { return nil, func() {} }
+func (*Manager) Subscribe(...string) (<-chan struct{}, func()) { return nil, func() {} }
 
 // CompressFile refuses.
 func CompressFile(path string) error { return fmt.Errorf("cannot compress %s: %w", path, errSystem) }

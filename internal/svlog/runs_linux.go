@@ -421,6 +421,10 @@ func (m *Manager) serve(src *source) {
 		return
 	}
 	n, eof := m.takeFrom(src)
+	if n > 0 {
+		m.takes++
+		m.taken += n
+	}
 	if src.run.abandoned {
 		src.turns++
 	}

@@ -370,8 +370,6 @@ func (m *Manager) refuse(t *take, k *sink, p state, src []byte) (state, bool) {
 	return p, true
 }
 
-var newline = []byte{'\n'}
-
 // lostText is the line that stands where bytes are missing.
 func lostText(dst []byte, p *state) []byte {
 	dst = append(dst, "dropped "...)
