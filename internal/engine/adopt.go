@@ -19,15 +19,15 @@ func (e *Engine) adopt() {
 	for _, r := range records {
 		byName[r.Name] = r
 	}
-	e.ports.Snapshot.All(func(name string, blob []byte) {
+	for name, blob := range e.ports.Snapshot.All() {
 		p, ok := unpage(blob)
 		if !ok {
-			return
+			continue
 		}
 		if s := e.known(name); s != nil {
 			s.st, s.info, s.adopted = p.State, p.Info, true
 		}
-	})
+	}
 	for _, r := range records {
 		if isAux(r.Name) {
 			e.adoptAux(r)

@@ -22,7 +22,7 @@ func (e *Engine) apply(names []string) []control.Outcome {
 		e.writeApplied()
 		return out
 	}
-	set := e.ports.Definitions.Load()
+	set := e.ports.Definitions.Load(e.definitions())
 	e.set = set
 	var out []control.Outcome
 	for _, name := range sortedKeys(set.Services) {
@@ -137,15 +137,20 @@ func (e *Engine) remove(s *service) control.Outcome {
 
 // writeApplied keeps what is applied for the engine after this one.
 func (e *Engine) writeApplied() {
+	if err := e.ports.Definitions.KeepApplied(e.definitions()); err != nil {
+		e.complainOnce("applied", fmt.Sprintf("Cannot keep the applied definitions: %v", err))
+	}
+}
+
+// definitions are those in force, by service.
+func (e *Engine) definitions() map[string]*model.Service {
 	defs := make(map[string]*model.Service, len(e.services))
 	for name, s := range e.services {
 		if s.def != nil {
 			defs[name] = s.def
 		}
 	}
-	if err := e.ports.Definitions.KeepApplied(defs); err != nil {
-		e.complainOnce("applied", fmt.Sprintf("Cannot keep the applied definitions: %v", err))
-	}
+	return defs
 }
 
 // freshen reads one service's definition before an operator's start, restart or

@@ -97,6 +97,18 @@ func New(opts Options, ports Ports) *Engine {
 	}
 }
 
+// SetLogs gives the engine its logs, before Run.
+func (e *Engine) SetLogs(l Logs) { e.ports.Logs = l }
+
+// LogTrouble is told what goes wrong with a log, or works again, from any
+// goroutine.
+func (e *Engine) LogTrouble(service, text string) {
+	e.Post(func() {
+		e.record(service, 0, "log", text, nil)
+		e.ports.Console.Say(join(service, text))
+	})
+}
+
 // Post hands a piece of work to the loop, from any goroutine. It never blocks.
 func (e *Engine) Post(f func()) { e.inbox.post(f) }
 
@@ -212,10 +224,21 @@ func (e *Engine) explain(s *service, old core.State, ev core.Event) {
 
 // begin takes over what lives and starts what is wanted.
 func (e *Engine) begin() {
-	set := e.ports.Definitions.Load()
+	applied := e.ports.Definitions.Applied()
+	set := e.ports.Definitions.Load(applied)
 	e.set = set
 	for name, def := range set.Services {
+		// What an engine before us applied stays in force until somebody asks for
+		// more.
+		if old := applied[name]; old != nil {
+			def = old
+		}
 		e.add(name, def)
+	}
+	for name := range set.Broken {
+		if old := applied[name]; old != nil {
+			e.add(name, old).broken = set.Broken[name]
+		}
 	}
 	e.reportBroken(set)
 	e.adopt()

@@ -205,11 +205,14 @@ type Loaded struct {
 	Diags    diag.List
 	Shutdown time.Duration
 	Sources  []string
+	DotEnv   string // the .env file variables come from, "" if none
 }
 
 // Definitions reads definitions; it parses, the engine decides.
 type Definitions interface {
-	Load() Loaded
+	// Load reads everything. Services in running whose files cannot be read are
+	// among the broken ones, not gone.
+	Load(running map[string]*model.Service) Loaded
 	// Reread reads one service's files. A nil service without errors means that
 	// its definition is gone.
 	Reread(name string) (*model.Service, diag.List)
@@ -232,14 +235,13 @@ type Wishes interface {
 type Snapshot interface {
 	Put(name string, blob []byte) error
 	Delete(name string)
-	All(fn func(name string, blob []byte))
+	All() map[string][]byte
 }
 
 // History is the numbered list of what happened.
 type History interface {
 	Append(control.Event) uint64
-	Read(cursor uint64, fn func(control.Event) error) (uint64, error)
-	Follow(ctx context.Context, cursor uint64, fn func(control.Event) error) error
+	Read(ctx context.Context, cursor uint64, follow bool, fn func(control.Event) error) error
 }
 
 // Console is abide's own output.

@@ -206,11 +206,7 @@ func (e *Engine) Events(ctx context.Context, who control.Who, cursor uint64, fol
 	if !e.owner(who) {
 		return &control.Error{Code: control.NotPermitted, Message: fmt.Sprintf("cannot show events: not permitted for uid %d", who.UID)}
 	}
-	if follow {
-		return e.ports.History.Follow(ctx, cursor, fn)
-	}
-	_, err := e.ports.History.Read(cursor, fn)
-	return err
+	return e.ports.History.Read(ctx, cursor, follow, fn)
 }
 
 // Logs implements control.Supervisor.

@@ -409,7 +409,7 @@ func (g *fakeGroup) Kill(ctx context.Context) Cleaned { return g.Clean(ctx, 0) }
 
 type fakeDefinitions struct{ w *world }
 
-func (d fakeDefinitions) Load() Loaded {
+func (d fakeDefinitions) Load(map[string]*model.Service) Loaded {
 	d.w.port()
 	services := map[string]*model.Service{}
 	for name, def := range d.w.defs {
@@ -452,12 +452,8 @@ func (f fakeSnapshot) Put(name string, blob []byte) error {
 	f.w.port()
 	return nil
 }
-func (f fakeSnapshot) Delete(name string) { delete(f.w.pages, name) }
-func (f fakeSnapshot) All(fn func(string, []byte)) {
-	for name, blob := range f.w.pages {
-		fn(name, blob)
-	}
-}
+func (f fakeSnapshot) Delete(name string)     { delete(f.w.pages, name) }
+func (f fakeSnapshot) All() map[string][]byte { return f.w.pages }
 
 type fakeHistory struct{ w *world }
 
@@ -467,7 +463,6 @@ func (f fakeHistory) Append(ev control.Event) uint64 {
 	f.w.history = append(f.w.history, ev)
 	return ev.Cursor
 }
-func (f fakeHistory) Read(uint64, func(control.Event) error) (uint64, error) { return 0, nil }
-func (f fakeHistory) Follow(context.Context, uint64, func(control.Event) error) error {
+func (f fakeHistory) Read(context.Context, uint64, bool, func(control.Event) error) error {
 	return nil
 }

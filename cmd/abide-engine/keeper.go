@@ -1,0 +1,139 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/abide-project/abide/internal/engine"
+	"github.com/abide-project/abide/internal/keeper/link"
+	"github.com/abide-project/abide/internal/keeper/wire"
+)
+
+// keeper is link.Link as the engine's port. News that comes before the engine is
+// there waits in the link, which begins to deliver after List.
+type keeper struct {
+	link *link.Link
+	eng  *engine.Engine
+}
+
+func (k *keeper) handler(lost func(error)) link.Handler {
+	post := func(f func()) { k.eng.Post(f) }
+	return link.Handler{
+		Spawned: func(s link.Spawned) {
+			post(func() { k.eng.Spawned(s.Name, s.Run, s.Pid, s.Start) })
+		},
+		Refused: func(r link.Refused) {
+			reason := ""
+			if r.Code != wire.CodeSystem && r.Code != wire.CodeNone {
+				reason = r.Code.String()
+			}
+			post(func() { k.eng.Refused(r.Name, r.Run, r.Op, r.Errno, reason) })
+		},
+		Exited: func(x link.Exited) { post(func() { k.eng.Exited(exit(x)) }) },
+		Signaled: func(s link.Signaled) {
+			post(func() {
+				k.eng.Signaled(s.Signo)
+				_, _ = k.link.Handled(s.Signo, s.Count)
+			})
+		},
+		Alive: post,
+		Lost:  lost,
+	}
+}
+
+func exit(x link.Exited) engine.Exit {
+	out := engine.Exit{
+		Name: x.Name, Run: x.Run, Pid: x.Pid, Known: x.Known, Status: x.Status, At: x.Real, Boot: x.Boot,
+		CPU: x.User + x.System, MaxRSS: x.MaxRSS, ExecOp: -1,
+	}
+	if x.ExecFailed {
+		out.ExecOp, out.ExecErr = x.Op, x.Errno
+	}
+	return out
+}
+
+func (k *keeper) Spawn(o engine.Order) error {
+	args := link.SpawnArgs{
+		Name: o.Name, Run: o.Run, AckRun: o.AckRun, Program: o.Program, Slow: o.Slow, CgroupFD: o.CgroupFD,
+		Hold: make([]link.Hold, len(o.Hold)),
+	}
+	for i, h := range o.Hold {
+		args.Hold[i] = link.Hold(h)
+	}
+	_, err := k.link.Spawn(&args)
+	return err
+}
+
+func (k *keeper) Signal(name string, run uint64, signo int, to engine.Scope) error {
+	whom := wire.ToMain
+	if to == engine.ToGroup {
+		whom = wire.ToGroup
+	}
+	_, err := k.link.Signal(name, run, signo, whom)
+	return err
+}
+
+func (k *keeper) Ack(name string, run uint64) error {
+	_, err := k.link.Ack(name, run)
+	return err
+}
+
+func (k *keeper) Drop(name string, run uint64) error {
+	_, err := k.link.Drop(name, run, wire.AllTags)
+	return err
+}
+
+func (k *keeper) Forget(name string) error {
+	_, err := k.link.Forget(name)
+	return err
+}
+
+func (k *keeper) Exit(code int) error { return k.link.Exit(uint8(code), 0) }
+
+func (k *keeper) List() ([]engine.Record, error) {
+	list, err := k.link.List()
+	out := make([]engine.Record, 0, len(list))
+	for _, r := range list {
+		out = append(out, engine.Record{
+			Name: r.Name, Run: r.Run, Pid: r.Pid, StartTime: r.Start, Began: r.Began,
+			Live: r.Phase == wire.Live || r.Phase == wire.Spawning, Exited: r.Phase == wire.Ended, Exit: exit(r.Exit),
+		})
+	}
+	return out, err
+}
+
+// successor knows how to start a keeper in the place of one that was killed. It
+// is asked while the keeper lives, because a dead process has no command line.
+type successor struct {
+	argv []string
+	path string
+}
+
+func successorOf(pid int) successor {
+	dir := "/proc/" + itoa(pid)
+	line, err := os.ReadFile(dir + "/cmdline")
+	if err != nil {
+		return successor{}
+	}
+	path, err := os.Readlink(dir + "/exe")
+	if err != nil {
+		return successor{}
+	}
+	return successor{argv: strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"), path: path}
+}
+
+// start begins the new keeper as a sibling of this engine, not as its child: it
+// is to outlive it. The new one waits for RUN's lock, which ends with us, adopts
+// every service from the records and starts an engine of its own.
+func (s successor) start() error {
+	if s.path == "" {
+		return syscall.ENOENT
+	}
+	_, err := syscall.ForkExec(s.path, s.argv, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: []uintptr{0, 1, 2},
+		Sys:   sibling(),
+	})
+	return err
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"unicode/utf8"
+
+	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/svlog"
+)
+
+// logs is svlog.Manager as the engine's port.
+type logs struct {
+	*svlog.Manager
+	dir    string
+	report func(string)
+}
+
+func (l logs) say(err error) {
+	if err != nil {
+		l.report(err.Error())
+	}
+}
+
+func (l logs) Adopt(name string, run uint64, _, _ int, spec *model.Log) error {
+	_, err := l.Manager.Adopt(name, run, spec)
+	return err
+}
+
+func (l logs) Ended(name string, run uint64, done func()) {
+	if err := l.Manager.Ended(name, run, done); err != nil {
+		done()
+	}
+}
+
+func (l logs) Abandon(name string, run uint64)           { l.say(l.Manager.Abandon(name, run)) }
+func (l logs) Configure(name string, spec *model.Log)    { l.say(l.Manager.Configure(name, spec)) }
+func (l logs) Note(name string, run uint64, text string) { l.say(l.Manager.Note(name, run, text)) }
+func (l logs) Rotate(name string)                        { l.say(l.Manager.Rotate(name)) }
+func (l logs) Forget(name string)                        { l.say(l.Manager.Forget(name)) }
+func (l logs) Sweep()                                    { l.say(l.Manager.Sweep()) }
+
+// Query reads the first log file of each service. One that writes to none has no
+// records.
+func (l logs) Query(ctx context.Context, q control.LogQuery, fn func(control.LogRecord) error) error {
+	query := svlog.Query{Lines: q.Lines, Since: q.Since, After: q.Cursor}
+	for _, name := range q.Names {
+		path := l.Stats(name).Path
+		if path == "" {
+			path = svlog.DefaultPath(l.dir, name)
+		}
+		query.Logs = append(query.Logs, svlog.Log{Service: name, Path: path})
+	}
+	give := func(r svlog.Record) error {
+		out := control.LogRecord{Service: r.Service, Time: r.Time, Run: r.Run, Stream: r.Stream, Cursor: r.Cursor, Text: string(r.Text)}
+		if !utf8.Valid(r.Text) {
+			out.Text, out.Base64 = base64.StdEncoding.EncodeToString(r.Text), true
+		}
+		return fn(out)
+	}
+	if q.Follow {
+		return svlog.Follow(ctx, query, l.Manager, give)
+	}
+	return svlog.Read(query, give)
+}

@@ -1,0 +1,278 @@
+// Command abide-engine decides: it reads definitions, steps each service's state
+// machine, takes logs and answers the control socket. abide-keeper starts it, with
+// the keeper's socket as descriptor 3, the control socket's listener as 4 and the
+// run directory's lock as 5. It may be killed at any time.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/abide-project/abide/internal/api"
+	"github.com/abide-project/abide/internal/contain"
+	"github.com/abide-project/abide/internal/definitions"
+	"github.com/abide-project/abide/internal/engine"
+	"github.com/abide-project/abide/internal/keeper/link"
+	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/spawn"
+	"github.com/abide-project/abide/internal/spawn/vspawn"
+	"github.com/abide-project/abide/internal/state"
+	"github.com/abide-project/abide/internal/svlog"
+	"github.com/abide-project/abide/internal/version"
+)
+
+const (
+	keeperFD   = 3
+	listenerFD = 4
+)
+
+var started = time.Now()
+
+func main() {
+	args := os.Args[1:]
+	if len(args) == 2 && args[0] == "compress" {
+		if err := svlog.CompressFile(args[1]); err != nil {
+			fail(err)
+		}
+		return
+	}
+	f, err := parseFlags(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "abide-engine: %v\nhint: abide daemon starts it\n", err)
+		os.Exit(2)
+	}
+	if err := serve(f); err != nil {
+		fail(err)
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintf(os.Stderr, "abide-engine: %v\n", err)
+	os.Exit(1)
+}
+
+// serve puts the parts together and runs the loop to its end.
+func serve(f flags) error {
+	// Two processors' worth of goroutines are plenty: the loop is one, the log
+	// thread another; every further one is memory.
+	runtime.GOMAXPROCS(max(2, min(runtime.NumCPU(), 4)))
+	var out console
+	var notes []string
+	note := func(format string, a ...any) {
+		text := fmt.Sprintf(format, a...)
+		notes = append(notes, text)
+		out.Say(text)
+	}
+
+	k := &keeper{}
+	var next successor
+	lk, welcome, err := link.Open(keeperFD, k.handler(func(err error) { keeperLost(err, &next, f.mode) }))
+	if err != nil {
+		return err
+	}
+	k.link = lk
+	next = successorOf(welcome.KeeperPid)
+
+	run, err := state.OpenRun(f.run)
+	if err != nil {
+		return err
+	}
+	boot := state.BootID()
+	stateDir, err := state.OpenState(f.state)
+	if err != nil {
+		stateDir = nil
+		note("Cannot use the state folder: %v; what operators ask for is kept until the next boot only", err)
+	}
+	snapshot, what, err := state.OpenSnapshot(run.Dir, boot)
+	if err != nil {
+		return err
+	}
+	if what != "" {
+		out.Say(what)
+	}
+	wishes, problems := state.LoadWishes(run.Dir, stateDir, boot)
+	for _, p := range problems {
+		note("%v", p)
+	}
+	history := state.OpenHistory(stateDir, out.Say)
+
+	mounts, err := spawn.SystemMounts()
+	if err != nil {
+		note("Cannot read the mounts: %v; programs are started by way of abide-exec", err)
+	}
+	groupManager := contain.Detect(run.ID(), contain.Config{
+		Run: f.run, Keeper: welcome.KeeperPid, Own: []int{os.Getpid()}, Force: os.Getenv("ABIDE_CONTAINMENT"),
+	})
+	var eng *engine.Engine
+	logOptions := svlog.Options{
+		RunDir: f.run, LogDir: f.log, Colour: f.color, Console: os.Stdout,
+		Compress: func(path string) { eng.Compress(path) },
+		Report:   func(service, text string) { eng.LogTrouble(service, text) },
+	}
+	// The log thread may report before the engine is there: it is made first and
+	// given its logs afterwards.
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "/"
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot find the engine's own program: %w", err)
+	}
+	defs := newReader(definitions.Options{
+		Scope: f.scope, Root: f.root, Config: f.config, Home: home, ConfigHome: os.Getenv("XDG_CONFIG_HOME"),
+		CheckOwner: f.mode != engine.ModeUp, Console: f.console, Inherit: f.console, DotEnv: f.mode == engine.ModeUp,
+	}, mainService(f), run.Dir, boot, func(err error) { out.Say(fmt.Sprintf("Cannot keep what is applied: %v", err)) })
+
+	ports := engine.Ports{
+		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Definitions: defs, Wishes: wishes,
+		Snapshot: snapshot, History: history, Console: out,
+		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
+	}
+	eng = engine.New(engine.Options{
+		ID: run.ID(), Run: f.run, State: f.state, Log: f.log, Mode: f.mode, Project: f.root, Names: f.names,
+		ExitOnFailure: f.exitOnFailure, Version: version.Version, KeeperPid: welcome.KeeperPid, PID1: welcome.PID1,
+		RecordsLost: welcome.RecordsSet || welcome.RecordsDamaged, Rung: vspawn.Rung(welcome.Rung).String(),
+		Notes: notes, Shutdown: shutdownLimit(f.mode), Self: self,
+	}, ports)
+	k.eng = eng
+	manager, err := svlog.Open(logOptions)
+	if err != nil {
+		return err
+	}
+	eng.SetLogs(logs{Manager: manager, dir: f.log, report: func(text string) { eng.LogTrouble("", text) }})
+
+	listener, err := net.FileListener(os.NewFile(listenerFD, "control.sock"))
+	if err != nil {
+		return fmt.Errorf("cannot use descriptor %d as the control socket: %w", listenerFD, err)
+	}
+	// The socket is the keeper's: closing our end must not remove its name.
+	if l, ok := listener.(*net.UnixListener); ok {
+		l.SetUnlinkOnClose(false)
+	}
+	server := api.New(eng, api.Options{ReportDefect: out.Say})
+	go func() {
+		if err := server.Serve(listener); err != nil {
+			out.Say(fmt.Sprintf("Cannot serve the control socket: %v", err))
+		}
+	}()
+	if f.lease >= 0 {
+		go watchLease(f.lease, eng)
+	}
+	code := eng.Run()
+	finish, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = server.Shutdown(finish)
+	groupManager.Sweep()
+	return k.Exit(code)
+}
+
+// watchLease ends abide when `abide up` is gone: the pipe it holds has no other
+// writer.
+func watchLease(fd int, eng *engine.Engine) {
+	pipe := os.NewFile(uintptr(fd), "lease")
+	var one [1]byte
+	for {
+		n, err := pipe.Read(one[:])
+		if n == 0 || err != nil {
+			eng.Post(func() { eng.Shutdown(1, "abide up is gone") })
+			return
+		}
+	}
+}
+
+// keeperLost replaces a keeper that was killed. It does not return.
+func keeperLost(cause error, next *successor, mode engine.Mode) {
+	out := console{}
+	out.Say(fmt.Sprintf("The keeper is gone (%v), starting another", cause))
+	if err := next.start(); err != nil {
+		out.Say(fmt.Sprintf("Cannot start a keeper: %v; services run on, `abide daemon` takes them over", err))
+	}
+	os.Exit(1)
+}
+
+func compilerFor(f flags, w link.Welcome, mounts *spawn.Mounts, home string) *spawn.Compiler {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	c := &spawn.Compiler{
+		Accounts: spawn.SystemAccounts(), Mounts: mounts, Environ: withoutOurs(os.Environ()),
+		UID: os.Geteuid(), GID: os.Getegid(), Host: host,
+		Nofile: &model.Rlimit{Name: "nofile", Soft: w.NofileSoft, Hard: w.NofileHard},
+		Bases:  spawn.Bases{Run: "/run", State: "/var/lib", Cache: "/var/cache", Log: f.log},
+	}
+	switch f.scope {
+	case definitions.User:
+		c.Directory = home
+		c.Bases.Run, c.Bases.State, c.Bases.Cache = xdg("XDG_RUNTIME_DIR", ""), xdg("XDG_STATE_HOME", home+"/.local/state"), xdg("XDG_CACHE_HOME", home+"/.cache")
+	case definitions.Project:
+		c.Directory = f.root
+	}
+	return c
+}
+
+func xdg(name, otherwise string) string {
+	if v := os.Getenv(name); filepath.IsAbs(v) {
+		return v
+	}
+	return otherwise
+}
+
+// withoutOurs leaves out what abide's own processes tell each other.
+func withoutOurs(env []string) []string {
+	var out []string
+	for _, v := range env {
+		if !strings.HasPrefix(v, "ABIDE_") && !strings.HasPrefix(v, "NOTIFY_SOCKET=") && !strings.HasPrefix(v, "LISTEN_") {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// mainService is the essential service of `abide init -- COMMAND`.
+func mainService(f flags) *model.Service {
+	if len(f.main) == 0 {
+		return nil
+	}
+	def := model.Defaults(model.Daemon, true)
+	def.Name = "main"
+	def.Command = escape(f.main)
+	def.Description = "the command abide init was given"
+	def.Inherit.All = true
+	def.Directory = f.root
+	console := []model.LogTarget{{Kind: model.LogConsole}}
+	def.Log.Stdout, def.Log.Stderr = console, console
+	return &def
+}
+
+// escape keeps words that were typed from being expanded.
+func escape(words []string) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = strings.ReplaceAll(w, "${", "$${")
+	}
+	return out
+}
+
+func shutdownLimit(mode engine.Mode) time.Duration {
+	if mode == engine.ModeInit {
+		const container = 9 * time.Second // docker stop sends KILL after ten
+		return container
+	}
+	return model.DefaultShutdown
+}
+
+type clock struct{}
+
+func (clock) Boot() int64     { return boottime() }
+func (clock) Wall() time.Time { return time.Now() }
+
+func itoa(n int) string { return strconv.Itoa(n) }

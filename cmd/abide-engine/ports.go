@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/abide-project/abide/internal/contain"
+	"github.com/abide-project/abide/internal/engine"
+	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/spawn"
+	"github.com/abide-project/abide/internal/svlog"
+)
+
+// compiler is spawn.Compiler as the engine's port.
+type compiler struct {
+	c   *spawn.Compiler
+	run string
+}
+
+func (c compiler) Compile(svc *model.Service, run engine.RunContext) (*engine.Program, error) {
+	return program(c.c.Compile(svc, c.context(run)))
+}
+
+func (c compiler) Command(svc *model.Service, argv []string, run engine.RunContext) (*engine.Program, error) {
+	return program(c.c.Command(svc, argv, c.context(run)))
+}
+
+func (c compiler) Account(svc *model.Service) (uid, gid int, err error) { return c.c.Account(svc) }
+func (c compiler) MayBlock(svc *model.Service) bool                     { return c.c.MayBlock(svc) }
+
+func (c compiler) context(run engine.RunContext) spawn.Run {
+	return spawn.Run{
+		Number: run.Run, ID: run.RunID, Record: run.Record, Joins: run.Joins,
+		Stdout: stdio(run.Out), Stderr: stdio(run.Err),
+		Scratch: c.run + "/services/" + run.Name,
+	}
+}
+
+func stdio(p svlog.Pipe) spawn.Stdio {
+	switch p.Kind {
+	case svlog.PipeFIFO:
+		return spawn.Stdio{Kind: spawn.StdioPath, Path: p.Path, Flags: p.Flags}
+	case svlog.PipeInherit:
+		return spawn.Stdio{Kind: spawn.StdioInherit}
+	}
+	return spawn.Stdio{Kind: spawn.StdioNull}
+}
+
+func program(p *spawn.Program, err error) (*engine.Program, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &engine.Program{Bytes: p.Bytes, Slow: p.Slow, Explain: p.Explain, Hint: p.Hint}, nil
+}
+
+// groups is contain.Manager as the engine's port.
+type groups struct{ m *contain.Manager }
+
+func (g groups) Prepare(name string, run uint64) (engine.Group, error) {
+	return wrap(g.m.Prepare(name, run))
+}
+
+func (g groups) Adopt(name string, run uint64, pid int, start uint64) (engine.Group, error) {
+	return wrap(g.m.Adopt(name, run, pid, start))
+}
+
+func (g groups) Kind() string     { return g.m.Kind() }
+func (g groups) Describe() string { return g.m.Describe() }
+
+func wrap(g contain.Group, err error) (engine.Group, error) {
+	if err != nil {
+		return nil, err
+	}
+	return group{g}, nil
+}
+
+type group struct{ contain.Group }
+
+func (g group) Empty() bool { return g.Group.Empty(true) }
+
+func (g group) Kill(ctx context.Context) engine.Cleaned { return cleaned(g.Group.Kill(ctx)) }
+
+func (g group) Clean(ctx context.Context, grace time.Duration) engine.Cleaned {
+	return cleaned(g.Group.Clean(ctx, contain.Options{Grace: grace}))
+}
+
+func cleaned(r contain.Result) engine.Cleaned {
+	out := engine.Cleaned{Ended: r.Ended}
+	for _, s := range append(r.Strays, r.Left...) {
+		out.Strays = append(out.Strays, engine.Stray{Pid: s.Pid, Comm: s.Comm, Why: s.Why})
+	}
+	return out
+}
+
+// console is abide's own standard error, a line at a time.
+type console struct{}
+
+func (console) Say(line string) { _, _ = os.Stderr.WriteString("abide: " + line + "\n") }
