@@ -45,11 +45,12 @@ func (k *compiling) rlimit(l model.Rlimit) error {
 	pair = binary.LittleEndian.AppendUint64(pair, l.Hard)
 	n := note{
 		what: fmt.Sprintf("set RLIMIT_%s to %s", strings.ToUpper(l.Name), limitText(l)),
-		kind: aboutPrivilege, hint: "only root may raise a hard limit",
+		hint: "only root may raise a hard limit",
 	}
 	if l.Soft > l.Hard {
-		n.hint = "the soft limit is above the hard one"
-	} else if l.Name == "nofile" {
+		n.wrong = "the soft limit is above the hard one"
+	}
+	if l.Name == "nofile" {
 		n.hint += "; nobody may raise this one above fs.nr_open"
 	}
 	k.call(n, prog.Prlimit, prog.Int(0), prog.Int(resource), prog.At(k.b.Block(pair)), prog.Int(0))
@@ -77,7 +78,7 @@ const maxCPU = 8191
 
 func (k *compiling) priorities() error {
 	if n := k.svc.Nice; n != nil {
-		k.call(note{what: fmt.Sprintf("set nice to %d", *n), kind: aboutPrivilege, hint: "only root may raise a priority"},
+		k.call(note{what: fmt.Sprintf("set nice to %d", *n), hint: "only root may raise a priority"},
 			prog.Setpriority, prog.Int(0), prog.Int(0), prog.Int(*n))
 	}
 	if s := k.svc.Scheduler; s != nil {
@@ -86,7 +87,7 @@ func (k *compiling) priorities() error {
 			return fmt.Errorf("cannot use scheduler %q: there is no such policy", s.Policy)
 		}
 		param := binary.LittleEndian.AppendUint32(nil, uint32(s.Priority))
-		k.call(note{what: fmt.Sprintf("set scheduler to %s with priority %d", s.Policy, s.Priority), kind: aboutPrivilege, hint: "only root may use fifo and rr"},
+		k.call(note{what: fmt.Sprintf("set scheduler to %s with priority %d", s.Policy, s.Priority), hint: "only root may use fifo and rr"},
 			prog.SchedSetscheduler, prog.Int(0), prog.Int(policy), prog.At(k.b.Block(param)))
 	}
 	if p := k.svc.IOPriority; p != nil {
@@ -94,7 +95,7 @@ func (k *compiling) priorities() error {
 		if !ok {
 			return fmt.Errorf("cannot use io_priority %q: there is no such class", p.Class)
 		}
-		k.call(note{what: fmt.Sprintf("set io_priority to %s, level %d", p.Class, p.Level), kind: aboutPrivilege, hint: "only root may use realtime"},
+		k.call(note{what: fmt.Sprintf("set io_priority to %s, level %d", p.Class, p.Level), hint: "only root may use realtime"},
 			prog.IoprioSet, prog.Int(prog.IoprioProcess), prog.Int(0), prog.Int(class<<13|p.Level))
 	}
 	return k.affinity()
@@ -116,7 +117,7 @@ func (k *compiling) affinity() error {
 		mask[cpu/8] |= 1 << (cpu % 8)
 		shown = append(shown, strconv.Itoa(cpu))
 	}
-	k.call(note{what: "set cpus to " + strings.Join(shown, ","), kind: aboutCPU},
+	k.call(note{what: "set cpus to " + strings.Join(shown, ","), wrong: "none of these processors exists or may be used here"},
 		prog.SchedSetaffinity, prog.Int(0), prog.Int(len(mask)), prog.At(k.b.Block(mask)))
 	return nil
 }
@@ -150,7 +151,7 @@ func (k *compiling) stdio() error {
 }
 
 func (k *compiling) direct(name string, fd int, path string, flags int) {
-	n := note{what: fmt.Sprintf("open %s for %s", path, name), kind: aboutFile, path: path}
+	n := note{what: fmt.Sprintf("open %s for %s", path, name)}
 	k.open(n, path, flags)
 	k.call(n, prog.Dup3, prog.Int(0), prog.Int(fd), prog.Int(0))
 }
@@ -165,7 +166,7 @@ func (k *compiling) output(name string, fd int, to Stdio) {
 	case StdioPath:
 		if to.Flags == oWronly {
 			// Opening a FIFO for writing waits for a reader: be one for a moment.
-			n := note{what: fmt.Sprintf("open %s for %s", to.Path, name), kind: aboutFile, path: to.Path}
+			n := note{what: fmt.Sprintf("open %s for %s", to.Path, name)}
 			k.call(n, prog.Openat, prog.Int(prog.AtFDCWD), k.text(to.Path), prog.Int(oRdwr|oNoctty|prog.OCloexec), prog.Int(0))
 		}
 		k.direct(name, fd, to.Path, to.Flags|oNoctty)
@@ -192,7 +193,7 @@ func (k *compiling) silence() error {
 func (k *compiling) terminal() {
 	tty := k.svc.TTY
 	k.direct("stdin", 0, tty, oRdwr|oNoctty)
-	n := note{what: "make " + tty + " the controlling terminal", kind: aboutPrivilege, hint: "another session has this terminal"}
+	n := note{what: "make " + tty + " the controlling terminal", hint: "another session has this terminal"}
 	steal := 0
 	if k.c.UID == 0 {
 		steal = 1

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,11 +55,11 @@ func (c *Compiler) compile(svc *model.Service, run Run) (*Program, error) {
 	if err := k.command(withEnvironment(names, env)); err != nil {
 		return nil, err
 	}
-	files, slow, err := c.search(k.p.Argv[0], env["PATH"], svc.Chroot, directory)
+	files, err := c.search(k.p.Argv[0], env["PATH"], svc.Chroot, directory)
 	if err != nil {
 		return nil, err
 	}
-	k.p.Slow = slow || k.blocks(directory)
+	k.p.Slow = k.blocks(directory) || slices.ContainsFunc(files, func(f candidate) bool { return f.remote })
 
 	k.begin()
 	k.join()
@@ -210,7 +211,7 @@ func (k *compiling) begin() {
 // join enters cgroups: "0" means the process that writes.
 func (k *compiling) join() {
 	for _, path := range k.run.Joins {
-		n := note{what: "join the cgroup " + filepath.Dir(path), kind: aboutCgroup, path: path}
+		n := note{what: "join the cgroup " + filepath.Dir(path)}
 		k.open(n, path, oWronly)
 		k.call(n, prog.Write, prog.Int(0), k.text("0"), prog.Int(1))
 	}
@@ -225,7 +226,7 @@ func (k *compiling) score() {
 		return
 	}
 	text := strconv.Itoa(*score)
-	n := note{what: "set oom_score to " + text, kind: aboutPrivilege, hint: "only root may lower it"}
+	n := note{what: "set oom_score to " + text, hint: "only root may lower it"}
 	k.open(n, "/proc/self/oom_score_adj", oWronly)
 	k.call(n, prog.Write, prog.Int(0), k.text(text), prog.Int(len(text)))
 }
@@ -234,7 +235,7 @@ func (k *compiling) chroot() {
 	if k.svc.Chroot == "" {
 		return
 	}
-	n := note{what: "change root to " + k.svc.Chroot, kind: aboutHostFolder, path: k.svc.Chroot, hint: "only root may change it"}
+	n := note{what: "change root to " + k.svc.Chroot, hint: "only root may change it"}
 	k.call(n, prog.Chroot, k.text(k.svc.Chroot))
 	k.call(n, prog.Chdir, k.text("/"))
 }
@@ -254,7 +255,7 @@ func (k *compiling) become() {
 		if len(shown) == 0 {
 			what = "drop all groups"
 		}
-		k.call(note{what: what, kind: aboutPrivilege, hint: onlyRoot}, prog.Setgroups, prog.Int(len(id.groups)), prog.At(k.b.Block(list)))
+		k.call(note{what: what, hint: onlyRoot}, prog.Setgroups, prog.Int(len(id.groups)), prog.At(k.b.Block(list)))
 	}
 	if id.gid != k.c.GID {
 		what := fmt.Sprintf("change group to %d", id.gid)
@@ -262,7 +263,7 @@ func (k *compiling) become() {
 			what = fmt.Sprintf("change group to %s (gid %d)", id.group, id.gid)
 		}
 		gid := prog.Int(id.gid)
-		k.call(note{what: what, kind: aboutPrivilege, hint: onlyRoot}, prog.Setresgid, gid, gid, gid)
+		k.call(note{what: what, hint: onlyRoot}, prog.Setresgid, gid, gid, gid)
 	}
 	if id.uid != k.c.UID {
 		what := fmt.Sprintf("change user to %d", id.uid)
@@ -270,7 +271,7 @@ func (k *compiling) become() {
 			what = fmt.Sprintf("change user to %s (uid %d)", id.user, id.uid)
 		}
 		uid := prog.Int(id.uid)
-		k.call(note{what: what, kind: aboutPrivilege, hint: onlyRoot}, prog.Setresuid, uid, uid, uid)
+		k.call(note{what: what, hint: onlyRoot}, prog.Setresuid, uid, uid, uid)
 	}
 	if k.svc.NoNewPrivileges {
 		k.call(note{what: "set no_new_privileges"}, prog.Prctl, prog.Int(prog.PrctlNoNewPriv), prog.Int(1), prog.Int(0), prog.Int(0), prog.Int(0))
@@ -278,12 +279,14 @@ func (k *compiling) become() {
 }
 
 // execute tries the files in order; the failure of the last one counts.
-func (k *compiling) execute(files []string) {
+func (k *compiling) execute(files []candidate) {
 	argv, env := prog.At(k.b.Texts(k.p.Argv)), prog.At(k.b.Texts(k.p.Env))
 	for i, file := range files {
-		n := note{what: "run " + file, kind: aboutProgram, path: file, user: k.id.user, tried: files}
-		n.remote = !k.c.Mounts.Local(filepath.Join("/", k.svc.Chroot, file))
-		op := k.call(n, prog.Execve, k.text(file), argv, env)
+		n := note{what: "run " + file.path, kind: aboutProgram, path: file.path, remote: file.remote, user: k.id.user}
+		for _, f := range files[:i] {
+			n.tried = append(n.tried, f.path)
+		}
+		op := k.call(n, prog.Execve, k.text(file.path), argv, env)
 		if i < len(files)-1 {
 			k.b.Ignore(op)
 		}

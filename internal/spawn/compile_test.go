@@ -29,7 +29,7 @@ func TestAttributesReachTheProgram(t *testing.T) {
 		{"umask", func(s *model.Service) { s.Umask = 0o027 }, want("0027", func(c *child) string { return c.status("Umask") })},
 		{"nice", func(s *model.Service) { s.Nice = ptr(7) }, want("7", func(c *child) string { return strconv.Itoa(c.stat(19)) })},
 		{"negative nice", func(s *model.Service) { s.Nice = ptr(-5) }, want("-5", func(c *child) string { return strconv.Itoa(c.stat(19)) })},
-		{"oom_score", func(s *model.Service) { s.OOMScore = ptr(-17) }, want("-17", func(c *child) string { return strings.TrimSpace(c.proc("oom_score_adj")) })},
+		{"oom_score", func(s *model.Service) { s.OOMScore = ptr(417) }, want("417", func(c *child) string { return strings.TrimSpace(c.proc("oom_score_adj")) })},
 		{"io_priority", func(s *model.Service) { s.IOPriority = &model.IOPriority{Class: "best-effort", Level: 6} },
 			want("16390", func(c *child) string {
 				v, _, _ := unix.Syscall(unix.SYS_IOPRIO_GET, 1, uintptr(c.pid), 0)

@@ -18,6 +18,7 @@ import (
 type note struct {
 	what   string // follows "cannot"
 	hint   string // for EPERM and EACCES
+	wrong  string // for EINVAL
 	kind   subject
 	path   string
 	user   string
@@ -32,12 +33,7 @@ type subject uint8
 
 const (
 	aboutNothing subject = iota
-	aboutPrivilege
-	aboutFolder     // a folder below the service's root
-	aboutHostFolder // a folder of the host
-	aboutFile
-	aboutCPU
-	aboutCgroup
+	aboutFolder          // the directory a service runs in
 	aboutProgram
 )
 
@@ -89,18 +85,18 @@ func (p *Program) Hint(op, errno int) string {
 	n := p.notes[op]
 	denied := reason == syscall.EPERM || reason == syscall.EACCES
 	switch {
-	case n.kind == aboutCPU && reason == syscall.EINVAL:
-		return "none of these processors exists or may be used here"
 	case n.kind == aboutProgram && reason == syscall.EAGAIN:
 		return "user " + n.user + " has as many processes as RLIMIT_NPROC allows"
-	case n.kind == aboutProgram && reason == syscall.ENOENT && len(n.tried) > 1:
-		return "tried " + strings.Join(n.tried, " ")
+	case n.kind == aboutProgram && reason == syscall.ENOENT && len(n.tried) > 0:
+		return "tried before: " + strings.Join(n.tried, " ")
 	case n.kind == aboutFolder && denied:
 		return "the directory is entered as the service's own user"
 	case n.kind == aboutFolder && reason == syscall.ENOENT:
 		return "create " + n.path + ", or set directory to one that exists"
-	case denied || reason == syscall.EINVAL && n.kind == aboutPrivilege:
+	case denied:
 		return n.hint
+	case reason == syscall.EINVAL:
+		return n.wrong
 	}
 	return ""
 }
@@ -152,13 +148,13 @@ func (n note) contentReason(reason syscall.Errno) string {
 		return "it is empty"
 	case bytes.HasPrefix(head, []byte("#!")):
 		line, _, _ := bytes.Cut(head[2:], []byte("\n"))
-		words := strings.Fields(string(line))
+		words := strings.FieldsFunc(string(line), func(r rune) bool { return r == ' ' || r == '\t' })
 		if len(words) == 0 {
 			return "its first line names no interpreter"
 		}
 		if _, err := statIn(n.chroot, words[0]); errors.Is(err, fs.ErrNotExist) {
-			if strings.HasSuffix(string(line), "\r") {
-				return fmt.Sprintf("its interpreter %s (line 1) does not exist: the line ends in a carriage return", words[0])
+			if name, ok := strings.CutSuffix(words[0], "\r"); ok {
+				return fmt.Sprintf("its interpreter %s (line 1) does not exist: the line ends in a carriage return", name)
 			}
 			return fmt.Sprintf("its interpreter %s (line 1) does not exist", words[0])
 		}

@@ -12,7 +12,7 @@ import (
 var local = func() map[string]bool {
 	names := "ext2 ext3 ext4 xfs btrfs bcachefs zfs f2fs jfs reiserfs nilfs2 minix ubifs jffs2 " +
 		"tmpfs ramfs rootfs overlay aufs erofs squashfs iso9660 udf vfat msdos exfat ntfs3 hfsplus " +
-		"proc sysfs devtmpfs devpts cgroup cgroup2 securityfs debugfs tracefs configfs bpf mqueue hugetlbfs pstore efivarfs binfmt_misc"
+		"proc sysfs devtmpfs devpts cgroup cgroup2 securityfs debugfs tracefs configfs bpf mqueue hugetlbfs pstore efivarfs binfmt_misc fusectl selinuxfs nsfs"
 	set := map[string]bool{}
 	for name := range strings.FieldsSeq(names) {
 		set[name] = true
@@ -26,6 +26,7 @@ type Mounts struct {
 	mu     sync.Mutex
 	source mountSource
 	points map[string]bool // mount point: is it local
+	remote bool            // some mount that a service would use is not local
 }
 
 // mountSource delivers mountinfo, see proc_pid_mountinfo(5).
@@ -55,11 +56,21 @@ func (m *Mounts) Local(p string) bool {
 			return true
 		}
 		m.points = parseMounts(text)
+		m.remote = false
+		for point, isLocal := range m.points {
+			m.remote = m.remote || !isLocal && !kernels(point)
+		}
 	}
-	if !path.IsAbs(p) {
+	if !path.IsAbs(p) || !m.remote && !kernels(p) {
 		return true
 	}
 	return m.walk(path.Clean(p), maxLinks)
+}
+
+// kernels reports whether a path belongs to the kernel's own file systems, where
+// many machines have an automount that nobody's program lies on.
+func kernels(p string) bool {
+	return strings.HasPrefix(p, "/proc/") || strings.HasPrefix(p, "/sys/")
 }
 
 // walk looks at each prefix of a clean path in turn. It touches only what it has

@@ -8,34 +8,36 @@ import (
 	"strings"
 )
 
-// search finds the file of a program. The answer is a list of paths for the
-// child to try in order: one as a rule, more when folders of the path lie on
-// mounts that we do not touch.
-func (c *Compiler) search(name, path, root, directory string) (candidates []string, slow bool, err error) {
-	local := func(p string) bool {
-		if root != "" {
-			p = filepath.Join(root, p)
-		}
-		return c.Mounts.Local(p)
+// candidate is a file that the child is to try.
+type candidate struct {
+	path   string
+	remote bool // not on a mount known to be local: nobody but the child touches it
+}
+
+// search finds the file of a program. The answer is what the child tries in
+// order: one file as a rule, more when folders of the path lie on mounts that we
+// do not touch.
+func (c *Compiler) search(name, path, root, directory string) ([]candidate, error) {
+	remote := func(p string) bool { return !c.Mounts.Local(filepath.Join("/", root, p)) }
+	if name == "" {
+		return nil, errors.New("cannot run a program without a name")
 	}
 	if strings.Contains(name, "/") {
 		full := name
 		if !filepath.IsAbs(name) {
 			full = filepath.Join(directory, name)
 		}
-		return []string{full}, !local(full), nil
+		return []candidate{{full, remote(full)}}, nil
 	}
-	if name == "" {
-		return nil, false, errors.New("cannot run a program without a name")
-	}
+	var found []candidate
 	var refused string
 	for _, folder := range filepath.SplitList(path) {
 		if !filepath.IsAbs(folder) {
 			folder = filepath.Join(directory, folder)
 		}
 		full := filepath.Join(folder, name)
-		if !local(full) {
-			candidates, slow = append(candidates, full), true
+		if remote(full) {
+			found = append(found, candidate{full, true})
 			continue
 		}
 		mode, err := statIn(root, full)
@@ -50,16 +52,16 @@ func (c *Compiler) search(name, path, root, directory string) (candidates []stri
 				refused = fmt.Sprintf("cannot run %s: it is not executable (mode %04o)", full, mode&0o7777)
 			}
 		default:
-			return append(candidates, full), slow, nil
+			return append(found, candidate{full, false}), nil
 		}
 	}
 	switch {
-	case len(candidates) > 0:
-		return candidates, slow, nil
+	case len(found) > 0:
+		return found, nil
 	case refused != "":
-		return nil, false, errors.New(refused)
+		return nil, errors.New(refused)
 	case root != "":
-		return nil, false, fmt.Errorf("cannot find program %s in %s below %s", name, path, root)
+		return nil, fmt.Errorf("cannot find program %s in %s below %s", name, path, root)
 	}
-	return nil, false, fmt.Errorf("cannot find program %s in %s", name, path)
+	return nil, fmt.Errorf("cannot find program %s in %s", name, path)
 }
