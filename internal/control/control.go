@@ -192,7 +192,8 @@ type About struct {
 	Rung        string   `json:"rung"` // "clone3", "clone", "exec"
 	Containment string   `json:"containment"`
 	Stopping    bool     `json:"stopping"`
-	Notes       []string `json:"notes"` // what works only in part here, said once
+	Cursor      uint64   `json:"cursor"` // of the newest event
+	Notes       []string `json:"notes"`  // what works only in part here, said once
 }
 
 // Supervisor is an engine as its clients see it. Every method may be called from

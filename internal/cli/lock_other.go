@@ -1,0 +1,11 @@
+//go:build !linux
+
+package cli
+
+import "time"
+
+func holder(string) (pid int, held bool) { return 0, false }
+
+func keeperLives(int) bool { return false }
+
+func awaitRelease(string, time.Duration) bool { return true }

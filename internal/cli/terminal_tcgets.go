@@ -1,0 +1,7 @@
+//go:build linux || illumos
+
+package cli
+
+import "golang.org/x/sys/unix"
+
+const getTermios = unix.TCGETS

@@ -1,0 +1,176 @@
+package cli
+
+import "github.com/spf13/pflag"
+
+// verb is one line of the table that the parser, help, manual pages, completion
+// and docs/cli.md are made from.
+type verb struct {
+	name    string
+	aliases []string // silent
+	args    string   // as the usage line shows them
+	summary string   // one line, no full stop
+	long    string
+	example string
+	group   string
+
+	min, max int  // number of arguments; max -1: any
+	dash     bool // what stands behind -- is a command
+	complete completion
+	flags    func(*pflag.FlagSet, *options)
+	run      func(*app, []string) error
+}
+
+// completion says what arguments of a verb name.
+type completion uint8
+
+const (
+	completeNothing completion = iota
+	completeServices
+	completeSignal // a signal, then services
+	completeFiles
+	completeShells
+)
+
+// The groups, in the order help shows them.
+const (
+	groupServices = "Services"
+	groupLook     = "Looking"
+	groupDefine   = "Definitions"
+	groupAbide    = "Abide itself"
+)
+
+var groups = []string{groupServices, groupLook, groupDefine, groupAbide}
+
+// verbs returns the table. It is made anew for each caller, because the functions
+// in it reach the table themselves.
+func verbs() []*verb {
+	return []*verb{
+		{name: "status", aliases: []string{"ps", "ls", "list"}, args: "[NAME...]", group: groupLook,
+			summary: "show services: a line each, or one in full",
+			long: `Without a name there is one line for each service, and the exit code is 0 when each
+is as it is wanted, else 3. With one name the whole story of that service is told, and
+the exit code is 3 when it does not run (a task that has finished counts as done).
+abide without a verb is abide status.`,
+			example: "abide status web", max: -1, complete: completeServices, flags: jsonFlag, run: (*app).status},
+		{name: "start", args: "NAME...", group: groupServices,
+			summary: "start services and wait until they run",
+			long: `Reads the definition first and says when it has changed. Ends with 1 when the first run
+ends before it is ready, with its exit and its last lines; abide goes on trying, and says so.`,
+			example: "abide start web db", min: 1, max: -1, complete: completeServices, flags: actionFlags(onceFlag), run: action("start")},
+		{name: "stop", args: "NAME...", group: groupServices,
+			summary: "stop services and all they have started",
+			long: `Returns when nothing of them is left, and says when KILL was needed. A stopped service
+stays down until start, restart, enable --now or a reboot.`,
+			example: "abide stop web", min: 1, max: -1, complete: completeServices, flags: actionFlags(), run: action("stop")},
+		{name: "restart", args: "NAME...", group: groupServices,
+			summary: "stop services, then start them with the definition as it is now",
+			example: "abide restart web", min: 1, max: -1, complete: completeServices, flags: actionFlags(), run: action("restart")},
+		{name: "reload", args: "NAME...", group: groupServices,
+			summary: "tell services to read their own configuration again",
+			long: `Sends the signal or runs the command of [reload]. To make abide read its definitions
+again, use abide apply.`,
+			example: "abide reload nginx", max: -1, complete: completeServices, flags: actionFlags(), run: (*app).reload},
+		{name: "enable", args: "NAME...", group: groupServices,
+			summary: "let services be started at boot and by triggers",
+			example: "abide enable --now web", min: 1, max: -1, complete: completeServices, flags: actionFlags(nowFlag("start them too")), run: action("enable")},
+		{name: "disable", args: "NAME...", group: groupServices,
+			summary: "keep services from being started, across reboots",
+			long:    "A service that runs is not stopped, unless --now is given.",
+			example: "abide disable --now web", min: 1, max: -1, complete: completeServices, flags: actionFlags(nowFlag("stop them too")), run: action("disable")},
+		{name: "clear", args: "NAME...", group: groupServices,
+			summary: "forget faults and delays; a wanted service starts at once",
+			example: "abide clear web", min: 1, max: -1, complete: completeServices, flags: actionFlags(), run: action("clear")},
+		{name: "signal", args: "SIGNAL NAME...", group: groupServices,
+			summary: "send a signal to the main process of services",
+			long:    "SIGNAL is a name with or without SIG (USR1, SIGHUP, RTMIN+3) or a number.",
+			example: "abide signal USR1 web", min: 2, max: -1, complete: completeSignal, flags: actionFlags(), run: (*app).signal},
+		{name: "pause", args: "NAME...", group: groupServices,
+			summary: "freeze services where they stand",
+			example: "abide pause web", min: 1, max: -1, complete: completeServices, flags: actionFlags(), run: action("pause")},
+		{name: "resume", args: "NAME...", group: groupServices,
+			summary: "let paused services go on",
+			example: "abide resume web", min: 1, max: -1, complete: completeServices, flags: actionFlags(), run: action("resume")},
+		{name: "run", args: "[--wait] -- COMMAND...", group: groupServices, dash: true,
+			summary: "run a command once, as a service that is not kept",
+			long: `The command runs in the working directory, with a clean environment to which --env adds.
+With --wait its output is shown and its exit code is passed on (128+n for a signal);
+125 means that abide could not run it, 126 that it is no program, 127 that it was not found.`,
+			example: "abide run --wait -- /usr/bin/backup --full", min: 1, max: -1, flags: runFlags, run: (*app).runCommand},
+		{name: "wait", args: "NAME...", group: groupLook,
+			summary: "wait until services reach a state, or end",
+			long:    "Without --for it waits until the run of each has ended.",
+			example: "abide wait web --for running --timeout 30s", min: 1, max: -1, complete: completeServices, flags: waitFlags, run: (*app).waitFor},
+		{name: "log", aliases: []string{"logs"}, args: "[NAME...]", group: groupLook,
+			summary: "show what services wrote, several merged by time",
+			long: `Shows the last 100 lines unless -n or --since is given. --since takes a time ago (10m) or
+a time (15:04, 2006-01-02, "2006-01-02 15:04:05", RFC 3339). -f goes on as lines come,
+also when abide restarts meanwhile.`,
+			example: "abide log -f -n 20 web", max: -1, complete: completeServices, flags: logFlags, run: (*app).logs},
+		{name: "events", args: "", group: groupLook,
+			summary: "show what happened: exits, starts, orders",
+			long:    "--since takes the number an event is printed with by --json (cursor), and shows what came after it.",
+			example: "abide events -f", flags: eventFlags, run: (*app).events},
+		{name: "show", args: "NAME|PATH", group: groupDefine,
+			summary: "show a definition as abide understands it, with the origin of each value",
+			example: "abide show web", min: 1, max: 1, complete: completeServices, run: (*app).show},
+		{name: "check", args: "PATH...", group: groupDefine,
+			summary: "check definitions: files or folders, of any format abide reads",
+			long:    "Prints file, line, column, the line itself and a hint for each finding; 1 when there is an error.",
+			example: "abide check /etc/abide/services", min: 1, max: -1, complete: completeFiles, flags: jsonFlag, run: (*app).check},
+		{name: "new", args: "NAME -- COMMAND...", group: groupDefine, dash: true,
+			summary: "write the definition of a service: one line",
+			long: `Writes NAME.toml to the folder of the system, of the user (not root, or with --user) or of
+the project (one whose definitions stand in its folder abide/), and overwrites nothing.`,
+			example: "abide new web -- /usr/sbin/nginx -g 'daemon off;'", min: 2, max: -1, run: (*app).newDefinition},
+		{name: "apply", args: "[NAME...]", group: groupDefine,
+			summary: "read the definitions again and act on what changed",
+			long:    "A file with an error leaves the running definition in force and is named; the exit code is 1 then.",
+			example: "abide apply", max: -1, complete: completeServices, flags: actionFlags(), run: (*app).apply},
+		{name: "up", args: "[NAME...]", group: groupAbide,
+			summary: "run a project's programs as long as this command runs",
+			long: `Looks from the working directory upwards for abide.toml, a folder abide/ or a Procfile,
+reads .env beside it, and runs the programs with their output on this terminal. Ctrl-C
+stops them; when this command dies in any way they are stopped too. -d puts it into the
+background instead. Nothing is written into the project.`,
+			example: "abide up", max: -1, flags: upFlags, run: (*app).up},
+		{name: "down", args: "", group: groupAbide,
+			summary: "stop a project's programs that run in the background",
+			example: "abide down", flags: downFlags, run: (*app).down},
+		{name: "daemon", args: "", group: groupAbide,
+			summary: "the supervisor, in the foreground",
+			long: `As root it serves the system, else the user. TERM and INT shut it down, a second one
+hurries; HUP reads the definitions again. PATH is a folder of definitions or one file.
+With --run and without --state or --log those folders stand below the run directory.
+When one lives already it ends with 1 and says who; with --attach it stays as its proxy.`,
+			example: "abide daemon --config ./services --run /run/my-abide", flags: daemonFlags, run: (*app).daemon},
+		{name: "init", args: "[-- COMMAND...]", group: groupAbide, dash: true,
+			summary: "the supervisor as the first process of a container",
+			long: `COMMAND becomes the essential service main: when it ends for good the rest is stopped and
+the container ends with its exit code. TERM, INT, QUIT and RTMIN+3 shut down.`,
+			example: "abide init -- /usr/bin/myserver --port 80", max: -1, flags: initFlags, run: (*app).init},
+		{name: "shutdown", args: "", group: groupAbide,
+			summary: "stop all services in order, then abide",
+			long:    "Asking a second time hurries.",
+			example: "abide shutdown", flags: actionFlags(), run: (*app).shutdown},
+		{name: "boot", args: "", group: groupAbide,
+			summary: "print or install what starts abide at boot under another init",
+			long:    "Without --init the init that is found here is taken.",
+			example: "abide boot --init systemd --write", flags: bootFlags, run: (*app).boot},
+		{name: "completion", args: "bash|zsh|fish", group: groupAbide,
+			summary: "print the shell's completion script",
+			example: "abide completion bash > /etc/bash_completion.d/abide", min: 1, max: 1, complete: completeShells, run: (*app).completion},
+		{name: "version", args: "", group: groupAbide,
+			summary: "print the version",
+			example: "abide version", flags: jsonFlag, run: (*app).version},
+	}
+}
+
+// verbNames are all names and aliases.
+func verbNames() []string {
+	var names []string
+	for _, v := range verbs() {
+		names = append(names, v.name)
+		names = append(names, v.aliases...)
+	}
+	return append(names, "help")
+}
