@@ -26,7 +26,7 @@ const patient = 30 * time.Second
 
 // rig is a run directory with a desk at which engines report.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	desk   *net.UnixListener
 	keeper *exec.Cmd
@@ -37,6 +37,7 @@ type rig struct {
 	engine []string
 	wrap   []string // a command in front of the keeper's
 	attr   *syscall.SysProcAttr
+	binary string // the test binary
 }
 
 // stderrFile is where every keeper of the rig writes its messages.
@@ -47,7 +48,7 @@ func (f stderrFile) String() string {
 	return string(text)
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "keeper")
 	if err != nil {
@@ -84,9 +85,9 @@ func (r *rig) run() string { return filepath.Join(r.dir, "run") }
 // start starts a keeper on the run directory.
 func (r *rig) start() {
 	r.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		r.t.Fatal(err)
+	self := r.binary
+	if self == "" {
+		self = must(os.Executable())
 	}
 	args := append(append([]string{}, r.wrap...), self, "--run", r.run())
 	args = append(args, r.args...)
@@ -204,7 +205,7 @@ func (r *rig) nextEngine() *engine {
 	return &engine{
 		rig: r, pid: pid, fd: fds[0], desk: conn,
 		spawned: make(chan link.Spawned, 65536), refused: make(chan link.Refused, 65536),
-		exited: make(chan link.Exited, 65536), signaled: make(chan link.Signaled, 1024),
+		exited: make(chan link.Exited, 65536), signaled: make(chan link.Signaled, 65536),
 		failed: make(chan *link.Error, 65536), lost: make(chan error, 1),
 	}
 }
@@ -353,7 +354,7 @@ func must[T any](v T, err error) T {
 }
 
 // until waits for what nothing announces, such as the state of a process.
-func until(t *testing.T, what string, done func() bool) {
+func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patient); !done(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
