@@ -35,8 +35,8 @@ func ValidName(name string) error {
 // ValidTemplate checks the name of a template, "NAME@".
 func ValidTemplate(name string) error {
 	base, ok := strings.CutSuffix(name, "@")
-	if !ok {
-		return fmt.Errorf("cannot name a template %q: it must end with @", name)
+	if !ok || strings.Contains(base, "@") {
+		return fmt.Errorf("cannot name a template %q: its one @ must stand at the end", name)
 	}
 	return ValidName(base)
 }

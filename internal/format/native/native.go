@@ -43,6 +43,7 @@ func (Format) Read(in format.Input) format.Output {
 		for _, f := range project.Services {
 			readOne(&out, in, f.Key, f.Pos, append(project.Layers(f.Key), f.Value))
 		}
+		out.Diags = Unique(out.Diags)
 		return out
 	}
 	name := strings.TrimSuffix(path.Base(in.Path), Suffix)

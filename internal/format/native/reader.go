@@ -153,7 +153,7 @@ func (r *reader) duration(path string, v *tomltree.Value) (dur, bool) {
 			return 0, false
 		}
 		return d, true
-	case tomltree.Integer, tomltree.Float:
+	case tomltree.Integer:
 		r.wrong(path, v, "a time with its unit", "write "+quote(v.Text+"s")+" for seconds")
 	default:
 		r.wrong(path, v, "a time with its unit", `as in "10s"`)

@@ -98,13 +98,21 @@ func place(path string) string {
 	return path
 }
 
-// homesOf lists the tables that know a key of that name.
+// homesOf lists the tables that know a key of that name, those that would refuse
+// it only if there are no others.
 func homesOf(leaf string) []string {
-	var homes []string
+	var homes, refusing []string
 	for table, names := range leaves {
-		if table != "" && slices.Contains(names, leaf) {
+		switch k := keyByPath[table+"."+leaf]; {
+		case table == "" || !slices.Contains(names, leaf):
+		case k != nil && k.Refused != "":
+			refusing = append(refusing, "["+table+"]")
+		default:
 			homes = append(homes, "["+table+"]")
 		}
+	}
+	if homes == nil {
+		homes = refusing
 	}
 	slices.Sort(homes)
 	return homes

@@ -22,6 +22,8 @@ type WriteOptions struct {
 func Write(s *model.Service, opts WriteOptions) []byte {
 	w := writer{s: s, opts: opts}
 	defaults := model.Defaults(s.Kind, s.Essential)
+	// What decides the defaults is compared with what a silent definition has.
+	defaults.Kind, defaults.Essential = model.Daemon, false
 	table := ""
 	for i := range keys {
 		k := &keys[i]
@@ -33,7 +35,8 @@ func Write(s *model.Service, opts WriteOptions) []byte {
 		if k.Path == "log.stderr" {
 			isDefault = value == ""
 		}
-		if value == "" || isDefault && !opts.All {
+		_, given := s.Origin[k.Path]
+		if value == "" || isDefault && !opts.All && !(opts.Origin && given) {
 			continue
 		}
 		prefix, leaf := "", k.Path
