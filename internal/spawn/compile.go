@@ -125,24 +125,23 @@ func (k *compiling) open(n note, path string, flags int) {
 }
 
 func (k *compiling) directory(names lookup) (string, error) {
-	dir := k.svc.Directory
-	if dir == "" {
-		dir = k.c.Directory
+	dir, err := model.Expand(k.svc.Directory, names)
+	if err != nil {
+		return "", fmt.Errorf("cannot use directory %s: %w", k.svc.Directory, err)
 	}
-	if dir == "" {
+	switch {
+	case dir == "" && k.c.Directory != "":
+		dir = k.c.Directory
+	case dir == "":
 		dir = "/"
 	}
-	expanded, err := model.Expand(dir, names)
-	if err != nil {
-		return "", fmt.Errorf("cannot use directory %s: %w", dir, err)
+	if !filepath.IsAbs(dir) {
+		return "", fmt.Errorf("cannot use directory %s: it is not an absolute path", dir)
 	}
-	if !filepath.IsAbs(expanded) {
-		return "", fmt.Errorf("cannot use directory %s: it is not an absolute path", expanded)
-	}
-	if strings.ContainsRune(expanded, 0) {
+	if strings.ContainsRune(dir, 0) {
 		return "", errors.New("cannot use directory: the path holds a NUL")
 	}
-	return expanded, nil
+	return dir, nil
 }
 
 func (k *compiling) command(names lookup) error {
@@ -252,8 +251,11 @@ func (k *compiling) become() {
 			shown = append(shown, strconv.Itoa(g))
 		}
 		what := "set groups to " + strings.Join(shown, " ")
-		if len(shown) == 0 {
+		switch {
+		case len(shown) == 0:
 			what = "drop all groups"
+		case !k.svc.GroupsSet:
+			what = fmt.Sprintf("take the groups of user %s (%s)", id.user, strings.Join(shown, " "))
 		}
 		k.call(note{what: what, hint: onlyRoot}, prog.Setgroups, prog.Int(len(id.groups)), prog.At(k.b.Block(list)))
 	}

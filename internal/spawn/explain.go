@@ -56,6 +56,8 @@ func (p *Program) Explain(op, errno int) string {
 		return "cannot read the spawn program in abide-exec: " + reason.Error()
 	case op == prog.ReportRefused:
 		return "cannot use the spawn program in abide-exec: it is not valid"
+	case op == prog.ReportNoExec:
+		return "cannot run abide-exec: " + reason.Error()
 	case op < 0 || op >= len(p.notes):
 		return fmt.Sprintf("cannot start the program: step %d: %v", op, reason)
 	}

@@ -8,10 +8,12 @@ type Report struct {
 	Errno uint32
 }
 
-// Reports that are not about one op.
+// Reports that are not about one op. They are above any index and fit into a
+// signed number of 32 bits.
 const (
-	ReportNoProgram = 0xfffffffe // the program could not be read; Errno says why
-	ReportRefused   = 0xfffffffd // the program is not valid
+	ReportNoProgram = 0x7ffffffe // the program could not be read; Errno says why
+	ReportRefused   = 0x7ffffffd // the program is not valid
+	ReportNoExec    = 0x7ffffffc // abide-exec itself could not be run: its keeper says so
 )
 
 // ReportSize is the length of a report: magic, version, op, errno.
