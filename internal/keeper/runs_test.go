@@ -175,3 +175,12 @@ func TestAServiceInheritsThreeDescriptorsOnly(t *testing.T) {
 		t.Errorf("descriptors %s", got)
 	}
 }
+
+func TestServicesAreToldTheLimitsWeWereGiven(t *testing.T) {
+	r := newRig(t)
+	r.wrap = []string{"prlimit", "--nofile=3000:9000"}
+	r.start()
+	if w := r.connected().welcome; w.NofileSoft != 3000 || w.NofileHard != 9000 {
+		t.Errorf("limits %d:%d", w.NofileSoft, w.NofileHard)
+	}
+}
