@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/format"
 	"github.com/abide-project/abide/internal/model"
 )
 
@@ -393,5 +394,15 @@ func TestTenThousandDefinitionsLoad(t *testing.T) {
 	}
 	if svc, _ := s.Reread("svc77"); svc == nil || s.Changed("svc78") {
 		t.Error("cannot read one of many again")
+	}
+}
+
+func TestParseReadsFromMemoryByName(t *testing.T) {
+	services, diags := Parse([]byte("command = 'x'\n"), "web.toml", format.Settings{})
+	if len(diags) > 0 || len(services) != 1 || services[0].Name != "web" || services[0].Root != "/" {
+		t.Errorf("got %v, %v", services, diags)
+	}
+	if _, diags := Parse([]byte("x"), "web.conf", format.Settings{}); !diags.HasErrors() {
+		t.Error("an unknown format is no error")
 	}
 }

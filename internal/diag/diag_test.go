@@ -45,7 +45,7 @@ func TestRenderCutsLongLinesAroundTheColumn(t *testing.T) {
 
 func TestRenderNeverPassesControlCharactersOn(t *testing.T) {
 	got := render(t, Diagnostic{Pos: Pos{"a\x1b[2J", 1, 2}, Message: "bad \x1b[31m", Hint: "x\x07y\nsecond"}, "\x1b]0;title\x07 = 1\xff")
-	if strings.ContainsAny(got, "\x1b\x07\xff") {
+	if strings.ContainsAny(got, "\x1b\x07") || strings.Contains(got, "\xff") {
 		t.Errorf("control characters in %q", got)
 	}
 }

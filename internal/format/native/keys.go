@@ -31,7 +31,7 @@ const (
 	noOrder      = "this version does not order services yet"
 	noHooks      = "this version runs no hooks yet"
 	noHealth     = "this version checks no health yet"
-	noReady      = "this version waits for nothing but [ready] after yet"
+	noReady      = "this version knows no such sign of readiness yet"
 	noTriggers   = "this version has no triggers yet"
 	noForking    = "this version runs no forking programs yet"
 	noDirs       = "this version makes no directories yet"

@@ -9,6 +9,10 @@ import (
 	"github.com/abide-project/abide/internal/format/native"
 )
 
+func read(file, text string) format.Output {
+	return native.Format{}.Read(format.Input{Path: file, Data: []byte(text)})
+}
+
 func TestNativePassesTheSuite(t *testing.T) { formattest.Run(t, native.Format{}) }
 
 func FuzzRead(f *testing.F) { formattest.Fuzz(f, native.Format{}, "web.toml") }
@@ -58,7 +62,7 @@ func TestMessagesNeverShowTypesOfGo(t *testing.T) {
 }
 
 func TestWriteMasksSecretsAndShowsOrigins(t *testing.T) {
-	out := native.Format{}.Read(format.Input{Path: "web.toml", Data: []byte("command = 'x'\n[environment]\nDB_PASSWORD = 'hush'\nPORT = 80\n")})
+	out := read("web.toml", "command = 'x'\n[environment]\nDB_PASSWORD = 'hush'\nPORT = 80\n")
 	got := string(native.Write(out.Services[0], native.WriteOptions{Origin: true, Mask: true}))
 	want := "command = [\"x\"]  # web.toml:1\n\n[environment]\nDB_PASSWORD = \"***\"  # web.toml:3\nPORT = \"80\"  # web.toml:4\n"
 	if got != want {
