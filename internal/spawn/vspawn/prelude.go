@@ -26,6 +26,15 @@ func (p *prelude) op(what int, call prog.Call, args ...uint64) *prog.Op {
 	return op
 }
 
+// record stores the child's pid before anything else. Until then the child shares
+// or has copies of all of its parent's descriptors, the lock of its run directory
+// among them: should the parent be killed, whoever gets that lock finds the pid.
+func (p *prelude) record() {
+	p.c.early[p.n] = prog.Op{Nr: prog.OpRecord}
+	p.what[p.n] = FailClone
+	p.n++
+}
+
 // join enters a cgroup by its directory's descriptor.
 func (p *prelude) join(dir int) {
 	const writeOnly = 1

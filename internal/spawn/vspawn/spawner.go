@@ -32,7 +32,7 @@ const (
 	pageSize   = 4096
 	stackSize  = 4 * pageSize
 	passMax    = prog.MaxSlots + 2 // abide-exec has two of its own
-	preludeMax = 2 + 2*passMax + 1 // to join a cgroup, to hand over, to close
+	preludeMax = 1 + 2 + 2*passMax + 1 // to record, to join a cgroup, to hand over, to close
 )
 
 // cloneArgs is struct clone_args of clone3(2).
@@ -134,6 +134,9 @@ func (s *Spawner) run(r *Request, ops, nops uint64) (pid, pidfd, failedOp int, e
 	c.record = uint64(uintptr(unsafe.Pointer(r.Record)))
 	c.failAt, c.errno, c.pidfd = 0, 0, -1
 	p := prelude{c: c}
+	if r.Record != nil {
+		p.record()
+	}
 	shared := s.plan(r, &p)
 	if !shared {
 		p.pass(r.Pass)
