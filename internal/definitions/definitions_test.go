@@ -406,3 +406,25 @@ func TestParseReadsFromMemoryByName(t *testing.T) {
 		t.Error("an unknown format is no error")
 	}
 }
+
+func BenchmarkChangedOfAThousand(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "etc/services")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	for i := range 1000 {
+		if err := os.WriteFile(fmt.Sprintf("%s/svc%d.toml", dir, i), []byte("command = 'web'"), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s := Load(system(filepath.Dir(filepath.Dir(dir))))
+	b.ReportAllocs()
+	for b.Loop() {
+		look := s.Look()
+		for name := range s.Services {
+			if look.Changed(name) {
+				b.Fatal("changed")
+			}
+		}
+	}
+}

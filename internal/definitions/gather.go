@@ -45,6 +45,7 @@ type gatherer struct {
 	layers   []*found
 	list     diag.List
 	sources  []string
+	folders  []input
 	lost     []string // files and folders that are there but could not be read
 	foreign  []string // files of other formats that stand in folders
 	only     *request // nil: everything
@@ -174,10 +175,12 @@ func top(path string) diag.Pos { return diag.Pos{File: path, Line: 1, Col: 1} }
 func (g *gatherer) folder(f *found, src source) {
 	d, err := g.r.openDir(src.path)
 	if err != nil {
+		g.folders = append(g.folders, input{src.path, 0})
 		g.absent(src, err)
 		return
 	}
 	defer d.close()
+	g.folders = append(g.folders, input{src.path, d.at})
 	names := g.candidates(d)
 	if names == nil {
 		if names, err = d.names(); err != nil {

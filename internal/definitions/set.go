@@ -32,6 +32,7 @@ type Set struct {
 	DotEnv string
 
 	opts    Options
+	folders []input
 	lost    []string
 	foreign []string
 	mu      sync.Mutex
@@ -46,7 +47,7 @@ func Load(opts Options) *Set {
 	s := &Set{opts: opts, Services: map[string]*model.Service{}, Broken: map[string]diag.List{}, inputs: map[string][]input{}}
 	g := s.gatherer(nil)
 	g.gather()
-	s.Sources, s.lost, s.foreign = g.sources, g.lost, g.foreign
+	s.Sources, s.folders, s.lost, s.foreign = g.sources, g.folders, g.lost, g.foreign
 	if opts.DotEnv && opts.Scope == Project {
 		if path := filepath.Join(opts.Root, ".env"); exists(path) {
 			s.DotEnv = path
@@ -120,12 +121,44 @@ func (s *Set) read(name string) (*model.Service, diag.List, []input) {
 
 // Changed reports whether the definition of name differs from what was last read
 // of it. While its files are untouched that costs a few stat calls; a file that
-// was touched is read.
-func (s *Set) Changed(name string) bool {
+// was touched is read. For many services at once, Look is cheaper.
+func (s *Set) Changed(name string) bool { return s.Look().Changed(name) }
+
+// Look is one moment's view of the files, for asking about many services. It
+// asks the file system of each file once, however many services it defines.
+type Look struct {
+	set     *Set
+	stamps  map[string]stamp
+	folders []string // that changed, so that new files may stand in them
+}
+
+// Look begins a view. It is for one goroutine, and not to be kept.
+func (s *Set) Look() *Look {
+	l := &Look{set: s, stamps: map[string]stamp{}}
+	for _, f := range s.folders {
+		if l.stamp(f.path) != f.at {
+			l.folders = append(l.folders, f.path)
+		}
+	}
+	return l
+}
+
+func (l *Look) stamp(path string) stamp {
+	at, seen := l.stamps[path]
+	if !seen {
+		at = stampAt(path)
+		l.stamps[path] = at
+	}
+	return at
+}
+
+// Changed is Set.Changed as of this view.
+func (l *Look) Changed(name string) bool {
+	s := l.set
 	s.mu.Lock()
 	before, inputs := s.known[name], s.inputs[name]
 	s.mu.Unlock()
-	if !s.touched(name, inputs) {
+	if !l.touched(name, inputs) {
 		return false
 	}
 	now, diags, _ := s.read(name)
@@ -137,27 +170,26 @@ func (s *Set) Changed(name string) bool {
 
 // touched compares stamps, and looks for files that would have a say and were
 // not there before.
-func (s *Set) touched(name string, inputs []input) bool {
-	seen := make(map[string]bool, len(inputs))
+func (l *Look) touched(name string, inputs []input) bool {
 	for _, in := range inputs {
-		if stampAt(in.path) != in.at {
+		if l.stamp(in.path) != in.at {
 			return true
 		}
-		seen[in.path] = true
 	}
-	bases := []string{name}
+	if len(l.folders) == 0 {
+		return false
+	}
+	appeared := func(path string) bool {
+		return !slices.ContainsFunc(inputs, func(in input) bool { return in.path == path }) && stampAt(path) != 0
+	}
+	template := ""
 	if base, instance := model.SplitName(name); instance != "" {
-		bases = append(bases, base+"@")
+		template = base + "@"
 	}
-	for _, src := range s.Sources {
-		if strings.HasSuffix(src, suffix) || !isFolder(src) {
-			continue
-		}
-		for _, base := range bases {
-			for _, end := range []string{suffix, dropInSuffix} {
-				if path := filepath.Join(src, base+end); !seen[path] && exists(path) {
-					return true
-				}
+	for _, folder := range l.folders {
+		for _, base := range []string{name, template} {
+			if base != "" && (appeared(folder+"/"+base+suffix) || appeared(folder+"/"+base+dropInSuffix)) {
+				return true
 			}
 		}
 	}
