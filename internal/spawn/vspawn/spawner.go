@@ -31,7 +31,7 @@ const (
 
 	pageSize   = 4096
 	stackSize  = 4 * pageSize
-	passMax    = prog.MaxSlots + 2 // abide-exec has two of its own
+	passMax    = prog.MaxSlots + 2     // abide-exec has two of its own
 	preludeMax = 1 + 2 + 2*passMax + 1 // to record, to join a cgroup, to hand over, to close
 )
 
