@@ -27,7 +27,7 @@ func oneService(t *testing.T) string {
 
 func TestHostilePathsAreRefusedByNameAndMode(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Fatal("this test needs root")
+		t.Skip("only root has files of other users to refuse")
 	}
 	const web = "etc/services/web.toml"
 	for _, c := range []struct {
