@@ -86,10 +86,15 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Shutdown ends streams, lets the requests under way be answered until ctx ends,
-// and closes the listener it was given.
+// lastWords is how long followers are kept at a shutdown, so that they hear of
+// the very last event.
+const lastWords = 50 * time.Millisecond
+
+// Shutdown ends streams a moment later, lets the requests under way be answered
+// until ctx ends, and closes the listener it was given.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.cut()
+	defer s.cut()
+	defer time.AfterFunc(lastWords, s.cut).Stop()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.http.Close()
 		return err

@@ -238,10 +238,24 @@ func helpHint(name string) string {
 
 func unknownVerb(word string) error {
 	hint := "abide help"
-	if near := diag.Nearest(word, verbNames()); near != "" {
+	if near := nearestVerb(word); near != "" {
 		hint = "did you mean abide " + near + "?"
 	}
 	return usage(hint, "cannot %s: there is no verb of that name", quoteWord(word))
+}
+
+// nearestVerb is the one verb that word begins, else the one it resembles.
+func nearestVerb(word string) string {
+	var begun []string
+	for _, name := range verbNames() {
+		if strings.HasPrefix(name, word) {
+			begun = append(begun, name)
+		}
+	}
+	if len(begun) == 1 {
+		return begun[0]
+	}
+	return diag.Nearest(word, verbNames())
 }
 
 // quoteWord quotes what a person typed unless it is plain.
