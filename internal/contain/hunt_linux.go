@@ -230,24 +230,27 @@ func (h *hunt) killGroup(ctx context.Context) bool {
 	if h.events < 0 {
 		return false
 	}
-	listed := h.find(h.hold)
-	if !h.populated() {
-		h.reap()
-		return true
-	}
-	all := h.ended + listed
-	if err := h.g.killLeaf(); err != nil {
-		return false
-	}
-	h.failed = nil // the kernel finds what we could not
-	h.g.killed.Store(true)
-	for h.populated() {
-		if !h.wait(ctx, time.Time{}) && ctx.Err() != nil {
-			return true
+	for round := 0; ctx.Err() == nil; round++ {
+		if round > 0 {
+			_, _ = h.g.halt()
 		}
+		h.find(h.hold)
+		if !h.populated() {
+			break
+		}
+		if err := h.g.killLeaf(); err != nil {
+			return false
+		}
+		h.g.killed.Store(true)
+		// The kernel passes over a process whose first thread has exited before the
+		// others (seen on Linux 6.18), so each one gets KILL from us as well.
+		for _, one := range h.held {
+			_ = pidfd.Send(one.fd, syscall.SIGKILL)
+		}
+		h.wait(ctx, time.Time{})
 	}
 	h.reap()
-	h.ended = max(h.ended, all)
+	h.failed = nil // the kernel found what we could not
 	return true
 }
 

@@ -82,10 +82,7 @@ func (t *tracer) run() error {
 	g := t.g
 	g.mu.Lock()
 	t.main = g.main
-	reaper := g.reaper
-	for _, p := range g.known {
-		t.todo = append(t.todo, node{pid: p.pid, start: p.start, member: true})
-	}
+	reaper, known := g.reaper, g.known
 	g.mu.Unlock()
 	g.m.mu.Lock()
 	keeper := g.m.keeper
@@ -103,11 +100,14 @@ func (t *tracer) run() error {
 	for _, pid := range t.orphans(keeper) {
 		t.todo = append(t.todo, node{pid: pid, parent: keeper, orphan: true})
 	}
+	for _, p := range known {
+		t.todo = append(t.todo, node{pid: p.pid, start: p.start, member: true})
+	}
 	if t.main.pid > 0 {
 		t.todo = append(t.todo, node{pid: t.main.pid, start: t.main.start, member: true})
 	}
-	// The last one is looked at first: the main process, then what it left, each
-	// with its descendants before the next.
+	// The last one is looked at first: what belongs to the run for sure, then what
+	// may, each with its descendants before the next.
 	for len(t.todo) > 0 && t.full == nil {
 		n := t.todo[len(t.todo)-1]
 		t.todo = t.todo[:len(t.todo)-1]
