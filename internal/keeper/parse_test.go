@@ -145,3 +145,21 @@ func TestTheTableIsFullAtItsCapacity(t *testing.T) {
 		}
 	}
 }
+
+// The layout is a contract with docs/keeper.md and with keepers of other builds.
+func TestTheLayoutOfTheRecordsIsTheDocumentedOne(t *testing.T) {
+	var h recordsHeader
+	var s slot
+	for what, at := range map[string][2]uintptr{
+		"prepared": {unsafe.Offsetof(h.prepared), 20}, "keeper": {unsafe.Offsetof(h.keeper), 24},
+		"pid namespace": {unsafe.Offsetof(h.pidns), 32}, "boot": {unsafe.Offsetof(h.boot), 40},
+		"pid": {unsafe.Offsetof(s.pid), 4}, "run": {unsafe.Offsetof(s.run), 8}, "start": {unsafe.Offsetof(s.start), 16},
+		"pidfd": {unsafe.Offsetof(s.pidfd), 24}, "began": {unsafe.Offsetof(s.began), 32}, "flags": {unsafe.Offsetof(s.flags), 40},
+		"user": {unsafe.Offsetof(s.user), 48}, "boot time": {unsafe.Offsetof(s.boot), 72}, "op": {unsafe.Offsetof(s.op), 88},
+		"name length": {unsafe.Offsetof(s.nameLen), 96}, "name": {unsafe.Offsetof(s.nameBuf), 104},
+	} {
+		if at[0] != at[1] {
+			t.Errorf("%s is at %d, documented at %d", what, at[0], at[1])
+		}
+	}
+}
