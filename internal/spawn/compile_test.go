@@ -266,16 +266,37 @@ func TestPlansForStdoutAndStderr(t *testing.T) {
 	}
 }
 
-func TestSlotBecomesStdout(t *testing.T) {
-	svc := service()
-	svc.Script = "echo hello"
-	p, err := compiler(t).Compile(svc, Run{Stdout: Stdio{Kind: StdioSlot}, Stderr: Stdio{Kind: StdioNull}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := load(t, p.Bytes).Slots(); n != 1 {
-		t.Fatalf("%d slots", n)
-	}
+func TestDescriptorHandedOverBecomesStdout(t *testing.T) {
+	onEveryRung(t, func(t *testing.T, r rung) {
+		svc := service()
+		svc.Script = "echo hello; echo /proc/$$/fd/* >&2"
+		p, err := compiler(t).Compile(svc, Run{Stdout: Stdio{Kind: StdioSlot, Slot: 1}, Stderr: Stdio{Kind: StdioSlot, Slot: 0}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, list := memfd(t, "out", nil), memfd(t, "err", nil)
+		defer unix.Close(out)
+		defer unix.Close(list)
+		c := r.start(t, p, list, out)
+		if c.errno != 0 {
+			t.Fatal(p.Explain(c.op, int(c.errno)))
+		}
+		if status := c.wait(); status != 0 {
+			t.Fatalf("status %#x", status)
+		}
+		text := func(fd int) string {
+			b := make([]byte, 256)
+			n, _ := unix.Pread(fd, b, 0)
+			return string(b[:n])
+		}
+		if got := text(out); got != "hello\n" {
+			t.Errorf("stdout %q", got)
+		}
+		// The fourth is the shell's own, for the folder it lists.
+		if got := strings.Fields(text(list)); len(got) > 4 {
+			t.Errorf("descriptors %q", got)
+		}
+	})
 }
 
 func TestCommandHasNoTerminal(t *testing.T) {

@@ -138,7 +138,7 @@ func memfd(t testing.TB, name string, content []byte) int {
 }
 
 // start runs a program as the keeper does.
-func (r rung) start(t *testing.T, p *Program) *child {
+func (r rung) start(t *testing.T, p *Program, pass ...int) *child {
 	t.Helper()
 	s, err := vspawn.New()
 	if err != nil {
@@ -152,16 +152,16 @@ func (r rung) start(t *testing.T, p *Program) *child {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wrapper, err := prog.ExecProgram(path, 0)
+		wrapper, err := prog.ExecProgram(path, len(pass))
 		if err != nil {
 			t.Fatal(err)
 		}
 		program := memfd(t, "program", p.Bytes)
 		defer unix.Close(program)
 		c.report = memfd(t, "report", nil)
-		request.Prog, request.Pass = load(t, wrapper), []int{program, c.report}
+		request.Prog, request.Pass = load(t, wrapper), append(pass, program, c.report)
 	} else {
-		request.Prog = load(t, p.Bytes)
+		request.Prog, request.Pass = load(t, p.Bytes), pass
 	}
 	c.pid, c.pidfd, c.op, c.errno = s.Spawn(request)
 	t.Cleanup(c.end)
