@@ -73,6 +73,11 @@ func (r *reader) Changed(name string) bool {
 	return !r.isMain(name) && r.current().Changed(name)
 }
 
+func (r *reader) Look() func(name string) bool {
+	look := r.current().Look()
+	return func(name string) bool { return !r.isMain(name) && look.Changed(name) }
+}
+
 func (r *reader) Render(svc *model.Service) string {
 	return string(native.Write(svc, native.WriteOptions{Origin: true, Mask: true}))
 }

@@ -55,27 +55,42 @@ func program(p *spawn.Program, err error) (*engine.Program, error) {
 }
 
 // groups is contain.Manager as the engine's port.
-type groups struct{ m *contain.Manager }
+type groups struct {
+	m *contain.Manager
+	// into tells that the keeper clones straight into a cgroup. Joining one by
+	// writing waits for a grace period of the kernel, some ten milliseconds.
+	into bool
+}
 
 func (g groups) Prepare(name string, run uint64) (engine.Group, error) {
-	return wrap(g.m.Prepare(name, run))
+	return g.wrap(g.m.Prepare(name, run))
 }
 
 func (g groups) Adopt(name string, run uint64, pid int, start uint64) (engine.Group, error) {
-	return wrap(g.m.Adopt(name, run, pid, start))
+	return g.wrap(g.m.Adopt(name, run, pid, start))
 }
 
 func (g groups) Kind() string     { return g.m.Kind() }
 func (g groups) Describe() string { return g.m.Describe() }
 
-func wrap(g contain.Group, err error) (engine.Group, error) {
+func (g groups) wrap(inner contain.Group, err error) (engine.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	return group{g}, nil
+	return group{inner, g.into}, nil
 }
 
-type group struct{ contain.Group }
+type group struct {
+	contain.Group
+	into bool
+}
+
+func (g group) JoinPaths() []string {
+	if g.into && g.DirFD() >= 0 {
+		return nil
+	}
+	return g.Group.JoinPaths()
+}
 
 func (g group) Empty() bool { return g.Group.Empty(true) }
 

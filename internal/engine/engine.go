@@ -109,6 +109,10 @@ func (e *Engine) LogTrouble(service, text string) {
 	})
 }
 
+// quietAfter is how long nothing must have happened before memory is given
+// back. The timer that measures it runs once after each burst of work.
+const quietAfter = time.Second
+
 // Post hands a piece of work to the loop, from any goroutine. It never blocks.
 func (e *Engine) Post(f func()) { e.inbox.post(f) }
 
@@ -119,6 +123,7 @@ func (e *Engine) Run() int {
 	e.timer.Stop()
 	e.begin()
 	var spare []func()
+	quiet := time.NewTimer(quietAfter)
 	for {
 		e.settle()
 		if e.done {
@@ -129,7 +134,12 @@ func (e *Engine) Run() int {
 		case <-e.inbox.wake:
 		case <-e.timer.C:
 			e.tick()
+		case <-quiet.C:
+			e.ports.Memory.Quiet()
+			continue
 		}
+		e.ports.Memory.Busy()
+		quiet.Reset(quietAfter)
 		// All that waits is taken in one go: a thousand exits cost one look at
 		// the timer, not a thousand.
 		work := e.inbox.take(spare)

@@ -285,7 +285,7 @@ func TestBackoffOfAProgramThatKeepsDying(t *testing.T) {
 	w.keeper.end("bad", 1<<8)
 	w.run()
 	w.expect("bad", "waiting")
-	st := w.eng.status(w.service("bad"))
+	st := w.status("bad")
 	if len(st.WaitingFor) != 1 || !strings.HasPrefix(st.Why, "next start in 100ms: exited with code 1") {
 		t.Fatalf("status does not say what it waits for: %+v", st)
 	}
@@ -300,7 +300,7 @@ func TestSpawnFailureIsExplainedAndTriedAgain(t *testing.T) {
 	w.boot()
 	w.run()
 	w.expect("web", "waiting")
-	if st := w.eng.status(w.service("web")); !strings.Contains(st.Why, "resource temporarily unavailable") {
+	if st := w.status("web"); !strings.Contains(st.Why, "resource temporarily unavailable") {
 		t.Fatalf("why: %q", st.Why)
 	}
 	delete(w.keeper.refuse, "web")

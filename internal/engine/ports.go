@@ -23,6 +23,7 @@ type Ports struct {
 	Snapshot    Snapshot
 	History     History
 	Console     Console
+	Memory      Memory
 }
 
 // Clock is the two times an engine knows.
@@ -217,6 +218,8 @@ type Definitions interface {
 	// its definition is gone.
 	Reread(name string) (*model.Service, diag.List)
 	Changed(name string) bool
+	// Look is Changed for many services at once, as of now.
+	Look() (changed func(name string) bool)
 	Render(svc *model.Service) string
 	// KeepApplied stores what is applied, so that a new engine runs the same
 	// definitions whatever the files say by then.
@@ -246,3 +249,10 @@ type History interface {
 
 // Console is abide's own output.
 type Console interface{ Say(line string) }
+
+// Memory is told when a burst of work is over, to give memory back and let the
+// collector rest, and when there is work again. Both are called often.
+type Memory interface {
+	Quiet()
+	Busy()
+}

@@ -126,6 +126,9 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 		return
 	}
 	s.fault, s.hint = "", ""
+	if s.program != nil && !s.program.Slow {
+		s.program = nil // only a failure would need its words
+	}
 	s.info.Pid, s.info.StartTime = int32(pid), start
 	s.info.Began = e.wall().UnixNano()
 	if s.group != nil {

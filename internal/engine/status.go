@@ -14,7 +14,7 @@ import (
 
 // status describes one service. Slices are never nil: all keys of the JSON form
 // are always present.
-func (e *Engine) status(s *service) control.Status {
+func (e *Engine) status(s *service, changed func(string) bool) control.Status {
 	st := control.Status{
 		Name: s.name, Service: s.name, Kind: "daemon",
 		State: s.stateName(), Wanted: s.st.Wanted, Enabled: s.enabled(),
@@ -29,7 +29,7 @@ func (e *Engine) status(s *service) control.Status {
 			st.Service = s.def.Template[:len(s.def.Template)-1]
 		}
 		if len(s.def.Files) > 0 {
-			st.Definition = control.Definition{Path: s.def.Files[0], Changed: s.broken != nil || e.ports.Definitions.Changed(s.name)}
+			st.Definition = control.Definition{Path: s.def.Files[0], Changed: s.broken != nil || !s.transient && changed(s.name)}
 		}
 	}
 	if s.group != nil {
@@ -124,6 +124,10 @@ func (e *Engine) inLoop(ctx context.Context, f func() error) error {
 // Status implements control.Supervisor.
 func (e *Engine) Status(ctx context.Context, who control.Who, names []string) (out []control.Status, err error) {
 	err = e.inLoop(ctx, func() error {
+		changed := e.ports.Definitions.Changed
+		if len(names) != 1 {
+			changed = e.ports.Definitions.Look()
+		}
 		if len(names) == 0 {
 			names = sortedKeys(e.services)
 		}
@@ -134,7 +138,7 @@ func (e *Engine) Status(ctx context.Context, who control.Who, names []string) (o
 					o := unknown(name)
 					return &control.Error{Code: o.Code, Message: "cannot show " + name + ": " + o.Message, Hint: o.Hint}
 				}
-				out = append(out, e.seenBy(who, s))
+				out = append(out, e.seenBy(who, s, changed))
 			}
 		}
 		return nil
@@ -144,8 +148,8 @@ func (e *Engine) Status(ctx context.Context, who control.Who, names []string) (o
 
 // seenBy is the status without what the asker has no right to: name and state
 // are everybody's.
-func (e *Engine) seenBy(who control.Who, s *service) control.Status {
-	st := e.status(s)
+func (e *Engine) seenBy(who control.Who, s *service, changed func(string) bool) control.Status {
+	st := e.status(s, changed)
 	if e.may(who, s.def, "view", "") {
 		return st
 	}

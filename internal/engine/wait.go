@@ -130,7 +130,7 @@ func (e *Engine) upFailed(s *service) control.Outcome {
 	if o.Hint == "" {
 		o.Hint = "abide log " + s.name
 	}
-	st := e.status(s)
+	st := e.status(s, e.ports.Definitions.Changed)
 	o.Status = &st
 	return o
 }

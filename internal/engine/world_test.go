@@ -74,7 +74,7 @@ func (w *world) boot() {
 	w.keeper.outbox, w.post = nil, nil
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test"}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w, Memory: w,
 	})
 	w.eng.timer = time.NewTimer(time.Hour)
 	w.eng.timer.Stop()
@@ -179,6 +179,10 @@ func (w *world) expect(name, want string) {
 	}
 }
 
+func (w *world) status(name string) control.Status {
+	return w.eng.status(w.service(name), w.eng.ports.Definitions.Changed)
+}
+
 func (w *world) story() string {
 	text := ""
 	for _, ev := range w.history {
@@ -214,6 +218,8 @@ func (w *world) ask(verb control.Verb, names ...string) []control.Outcome {
 
 func (w *world) Boot() int64     { return w.now }
 func (w *world) Wall() time.Time { return time.Unix(1_700_000_000, w.now) }
+func (w *world) Quiet()          {}
+func (w *world) Busy()           {}
 func (w *world) Say(line string) { w.said = append(w.said, line) }
 
 type fakeKeeper struct {
@@ -427,6 +433,7 @@ func (d fakeDefinitions) Reread(name string) (*model.Service, diag.List) {
 func (d fakeDefinitions) Changed(name string) bool {
 	return d.w.eng.services[name] == nil || d.w.eng.services[name].def != d.w.defs[name] || d.w.broken[name] != nil
 }
+func (d fakeDefinitions) Look() func(string) bool      { return d.Changed }
 func (d fakeDefinitions) Render(*model.Service) string { return "" }
 func (d fakeDefinitions) KeepApplied(m map[string]*model.Service) error {
 	d.w.applied = m
