@@ -19,9 +19,6 @@ func (m *machine) adopted(ev *Event) {
 	case s.Phase == Spawning:
 		m.spawned(began)
 	case s.Live():
-		if ev.At != 0 {
-			s.Began = began
-		}
 		m.askAgain()
 	}
 	if ev.Ready && s.Phase == Starting {

@@ -66,9 +66,9 @@ type Backoff struct {
 // forgets. RetryAfter, if not 0, lifts the fault by itself.
 //
 // Up to 16 starts are counted exactly. Above that they are remembered in groups
-// of Count/16, rounded up, dated by their first, so that giving up may come at
-// most that many starts late and never early. A change of Count that changes the
-// size of the groups begins to count anew.
+// of Count/16, rounded up, dated by their first, so that giving up may come late
+// by less than a group and never early. A change of Count that changes the size
+// of the groups begins to count anew.
 type Limit struct {
 	Count      uint32
 	Window     time.Duration

@@ -134,7 +134,7 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 		for _, ready := range []bool{false, true} {
 			add(fmt.Sprintf("new engine: adopted ready=%v, last actions done=%v", ready, done), alive, func(n *node) Event {
 				if !done {
-					n.w.forgetActions(&n.s)
+					n.w.forgetActions(n.s.Paused)
 				}
 				return Event{Kind: EvAdopted, Run: runs, Ready: ready}
 			})
@@ -170,7 +170,7 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 		return Event{Kind: EvLost, Run: runs}
 	})
 	add("new engine without state: adopted", alive, func(n *node) Event {
-		w := world{alive: true, frozen: n.w.frozen, wanted: true, lastStep: -1}
+		w := world{alive: true, frozen: n.w.frozen, froze: n.w.froze, wanted: true, lastStep: -1}
 		n.s, n.w = State{}, w
 		return Event{Kind: EvAdopted, Run: runs}
 	})
@@ -183,7 +183,7 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 
 // exit ends the main process.
 func (w *world) exit(end End) {
-	w.alive, w.frozen, w.killed = false, false, false
+	w.alive, w.frozen, w.froze, w.killed = false, false, false, false
 	w.lastEnd, w.since = end, 0
 }
 
@@ -198,10 +198,10 @@ func (w *world) renewed(cfg *Config, s *State) {
 }
 
 // forgetActions undoes what a caller may not have lived to do.
-func (w *world) forgetActions(s *State) {
+func (w *world) forgetActions(paused bool) {
 	w.killed = false
-	if s.Froze {
-		w.frozen = !s.Paused
+	if w.froze {
+		w.frozen = !paused
 	}
 }
 

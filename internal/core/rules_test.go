@@ -10,9 +10,6 @@ func judge(cfg *Config, old *State, n *node, ev Event, next State, acts []Action
 	if ev.Kind == EvAdopted || ev.Kind == EvReady {
 		w.ready = w.ready || next.Phase == Running
 	}
-	if old.Phase == Spawning && ev.Kind == EvExited {
-		w.ready = cfg.readyAtOnce()
-	}
 	asked := false // a clean-up was asked for
 	for _, a := range acts {
 		if err := w.act(cfg, old, ev, next, a); err != nil {
@@ -33,7 +30,7 @@ func judge(cfg *Config, old *State, n *node, ev Event, next State, acts []Action
 		}
 	}
 	w.stop(old, ev, next)
-	return w.check(cfg, ev, next, now)
+	return w.check(cfg, old, ev, next, now)
 }
 
 // act judges one action and does it.
@@ -86,7 +83,7 @@ func (w *world) act(cfg *Config, old *State, ev Event, next State, a Action) err
 		}
 		w.lastStep = int8(a.Step)
 	case ActFreeze:
-		w.frozen = true
+		w.frozen, w.froze = true, true
 	case ActThaw:
 		w.frozen = false
 	}
@@ -129,7 +126,7 @@ func (w *world) spawn(cfg *Config, old *State, ev Event, a Action) error {
 		}
 	}
 	w.spawnDue = true
-	w.alive, w.frozen, w.killed, w.ready = false, false, false, false
+	w.alive, w.frozen, w.froze, w.killed, w.ready = false, false, false, false, false
 	w.ordered, w.stale, w.late, w.failed = false, false, false, false
 	w.paused = false
 	w.lastEnd, w.lastStep, w.age, w.since, w.owe = EndNone, -1, 0, 0, 0
@@ -218,7 +215,7 @@ func (w *world) stop(old *State, ev Event, next State) {
 }
 
 // check judges where Step left the service.
-func (w *world) check(cfg *Config, ev Event, s State, now Time) error {
+func (w *world) check(cfg *Config, old *State, ev Event, s State, now Time) error {
 	unsure := s.Phase == Failed && s.Cause == CauseUnsure
 	switch {
 	case s.Wanted != w.wanted:
@@ -237,17 +234,19 @@ func (w *world) check(cfg *Config, ev Event, s State, now Time) error {
 		return fmt.Errorf("phase %v and a clean-up is not answered: %v", s.Phase, w.cleanDue)
 	case w.stale && (s.Phase == Starting || s.Phase == Running):
 		return fmt.Errorf("a run that must be replaced is %v", s.Phase)
-	case (s.Phase == Finished || s.Phase == Failed) && s.Cause == CauseNone && s.Phase == Failed:
+	case s.Phase == Failed && s.Cause == CauseNone:
 		return fmt.Errorf("failed without a cause")
 	case cfg.Limit.Count != 0 && uint32(w.fresh) > cfg.Limit.Count && (ev.Kind == EvExited || ev.Kind == EvCleaned || ev.Kind == EvSpawnFailed):
 		return fmt.Errorf("%d starts by itself, the limit is %d", w.fresh, cfg.Limit.Count)
+	case s.Phase == Stopping && !s.Wanted && (s.PendingRestart || s.Cause != CauseOperator):
+		return fmt.Errorf("not wanted, and stops for %v with pending=%v", s.Cause, s.PendingRestart)
 	case s.Killed && s.Phase == Stopping && !w.killed:
 		return fmt.Errorf("believes that KILL is out and it is not")
 	}
 	if err := w.checkFrozen(s); err != nil {
 		return err
 	}
-	return w.checkDeadline(cfg, ev, s, now)
+	return w.checkDeadline(cfg, old, ev, s, now)
 }
 
 func (w *world) checkFrozen(s State) error {
@@ -267,7 +266,7 @@ func (w *world) checkFrozen(s State) error {
 
 // checkDeadline: every phase that waits has a deadline or an answer due, and no
 // deadline is left behind.
-func (w *world) checkDeadline(cfg *Config, ev Event, s State, now Time) error {
+func (w *world) checkDeadline(cfg *Config, old *State, ev Event, s State, now Time) error {
 	wants, may := false, false
 	switch s.Phase {
 	case Delaying:
@@ -289,6 +288,8 @@ func (w *world) checkDeadline(cfg *Config, ev Event, s State, now Time) error {
 		return fmt.Errorf("a deadline is left in phase %v", s.Phase)
 	case ev.Kind == EvTick && s.Deadline != 0 && s.Deadline <= now:
 		return fmt.Errorf("a tick leaves the deadline in the past: it would tick for ever")
+	case s.Deadline != 0 && s.Deadline <= now && s.Deadline != old.Deadline:
+		return fmt.Errorf("a deadline is set in the past")
 	case s.StopStep != 0 && s.StopStep >= MaxStopSteps:
 		return fmt.Errorf("stop step %d", s.StopStep)
 	}

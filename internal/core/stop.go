@@ -62,10 +62,6 @@ func (m *machine) kill() {
 func (m *machine) exited(end End, at Time) {
 	s, cfg := m.s, m.cfg
 	stopping := s.Phase == Stopping
-	if s.Phase == Spawning {
-		// Its start was told to nobody: as far as is known it lived no time.
-		s.Began, s.WasReady = at, cfg.readyAtOnce()
-	}
 	if end == EndNone || end >= ends {
 		end = Unknown
 	}

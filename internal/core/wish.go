@@ -39,9 +39,7 @@ func (m *machine) stop() {
 	case Failed:
 		// A service that may still live is not down until somebody who knows
 		// says so.
-		if s.Cause == CauseUnsure {
-			m.rest(Failed, CauseUnsure)
-		} else {
+		if s.Cause != CauseUnsure {
 			m.rest(Down, CauseNone)
 		}
 	case Starting, Running:

@@ -18,6 +18,7 @@ const (
 type world struct {
 	alive    bool // the main process of run 10 lives
 	frozen   bool
+	froze    bool // it was frozen once
 	killed   bool // KILL was sent to it
 	ready    bool // it has told that it is ready
 	spawnDue bool // ActSpawn is out
@@ -67,7 +68,7 @@ func pack(n *node) key {
 		k[14+i] = clock(s.window.stamp[(int(s.window.next)+windowSize-1-i)%windowSize])
 	}
 	k[20] = bits(w.alive, w.frozen, w.killed, w.ready, w.spawnDue, w.cleanDue, w.wanted, w.once)
-	k[21] = bits(w.ordered, w.stale, w.late, w.failed, w.paused, false, false, false)
+	k[21] = bits(w.ordered, w.stale, w.late, w.failed, w.paused, w.froze, false, false)
 	k[22], k[23], k[24], k[25] = byte(w.lastEnd), byte(w.lastStep+1), w.age, w.since
 	copy(k[26:], w.autos[:])
 	k[30] = w.fresh
@@ -93,7 +94,7 @@ func unpack(k *key) node {
 	w.alive, w.frozen, w.killed, w.ready = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
 	w.spawnDue, w.cleanDue, w.wanted, w.once = f&16 != 0, f&32 != 0, f&64 != 0, f&128 != 0
 	f = k[21]
-	w.ordered, w.stale, w.late, w.failed, w.paused = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0, f&16 != 0
+	w.ordered, w.stale, w.late, w.failed, w.paused, w.froze = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0, f&16 != 0, f&32 != 0
 	w.lastEnd, w.lastStep, w.age, w.since = End(k[22]), int8(k[23])-1, k[24], k[25]
 	copy(w.autos[:], k[26:])
 	w.fresh = k[30]
