@@ -84,7 +84,7 @@ func serve(f flags) error {
 	if err != nil {
 		return err
 	}
-	boot := state.BootID()
+	boot := bootKey()
 	stateDir, err := state.OpenState(f.state)
 	if err != nil {
 		stateDir = nil
