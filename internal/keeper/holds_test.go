@@ -201,6 +201,18 @@ func TestAnEngineThatDoesNotAnswerIsReplaced(t *testing.T) {
 	}
 }
 
+func TestAnEngineThatHangsUpAndLivesOnIsReplaced(t *testing.T) {
+	r := newRig(t)
+	r.env = []string{"ABIDE_TEST_PATIENCE=100"}
+	r.start()
+	e := r.connected()
+	e.Link.Close()
+	r.connected().sync()
+	if !dead(e.pid) {
+		t.Error("the first engine lives")
+	}
+}
+
 func send(t *testing.T, sock int, msg []byte, fds ...int) {
 	t.Helper()
 	var rights []byte

@@ -22,7 +22,7 @@ var patience = struct{ quiet, answer, hello, farewell int64 }{
 	quiet:    5 * second,  // after news, before it is asked whether it lives
 	answer:   10 * second, // for the answer to that
 	hello:    60 * second, // from its start to its first word
-	farewell: 3 * second,  // to end after it asked for our end
+	farewell: 3 * second,  // to end after it asked for our end, or closed its socket
 }
 
 // messagesATurn bounds what one turn takes from the engine, so that exits are not
@@ -83,9 +83,9 @@ func (k *keeper) timeout() int {
 // deadline is when the engine's patience ends, 0 for never.
 func (c *connection) deadline(ending bool) int64 {
 	switch {
-	case c.sock < 0 || c.killed || c.owed == 0:
+	case c.killed || c.owed == 0:
 		return 0
-	case ending:
+	case ending || c.sock < 0:
 		return c.owed + patience.farewell
 	case !c.hello:
 		return c.owed + patience.hello
@@ -108,9 +108,14 @@ func (k *keeper) deadlines() {
 	}
 }
 
-// engineSilent asks a silent engine for a word, and ends one that gave none.
+// engineSilent asks a silent engine for a word, and ends one that gave none, or
+// that has closed its socket and lives on.
 func (k *keeper) engineSilent(now int64, ending bool) {
 	c := &k.engine
+	if raw.PidfdSignal(c.pidfd, 0, 0) != 0 {
+		c.owed = 0 // it has ended; the parent thread sees to it
+		return
+	}
 	if c.hello && !c.asked && !ending {
 		c.asked = true
 		c.owed = now
@@ -174,7 +179,7 @@ func (k *keeper) dropEngine() {
 		return
 	}
 	raw.Close(k.engine.sock)
-	k.engine.sock, k.engine.hello, k.engine.owed = -1, false, 0
+	k.engine.sock, k.engine.hello, k.engine.owed = -1, false, raw.Monotonic()
 	if k.outFD >= 0 {
 		raw.Close(k.outFD)
 	}
@@ -194,7 +199,12 @@ func (k *keeper) engineEvent(events uint32) {
 		if e == syscall.EAGAIN {
 			return
 		}
-		if e != 0 && e != syscall.ECONNRESET {
+		if e == syscall.ECONNRESET {
+			// The engine died with answers unread. What it sent before is still
+			// there, behind this error.
+			continue
+		}
+		if e != 0 {
 			say("cannot read from the engine").errno(e).end()
 		}
 		if e != 0 || (n == 0 && len(fds) == 0) {

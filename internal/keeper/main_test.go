@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(roleVar) {
 	case "keeper":
 		if ms, err := strconv.Atoi(os.Getenv("ABIDE_TEST_PATIENCE")); err == nil {
-			patience.quiet, patience.answer = int64(ms)*1_000_000, int64(ms)*1_000_000
+			patience.quiet, patience.answer, patience.farewell = int64(ms)*1_000_000, int64(ms)*1_000_000, int64(ms)*1_000_000
 		}
 		os.Setenv(roleVar, "engine")
 		os.Exit(Main(os.Args[1:], os.Environ()))

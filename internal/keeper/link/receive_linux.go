@@ -17,14 +17,18 @@ func (l *Link) receive() (n, fd int, err error) {
 	var oobn int
 	var got error
 	err = l.conn.Read(func(sock uintptr) bool {
-		n, oobn, _, _, got = unix.Recvmsg(int(sock), l.in, l.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-		return got != unix.EAGAIN && got != unix.EINTR
+		for {
+			n, oobn, _, _, got = unix.Recvmsg(int(sock), l.in, l.oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+			// A keeper that died with requests unread resets the connection; what
+			// it sent before is still there, behind this error.
+			if got != unix.EINTR && got != unix.ECONNRESET {
+				return got != unix.EAGAIN
+			}
+		}
 	})
 	switch {
 	case err != nil:
 		return 0, -1, err
-	case got == unix.ECONNRESET:
-		return 0, -1, io.EOF
 	case got != nil:
 		return 0, -1, got
 	case oobn > 0:

@@ -108,8 +108,12 @@ func (l *Link) write() {
 		}
 		var sent error
 		err := l.conn.Write(func(fd uintptr) bool {
-			sent = unix.Sendmsg(int(fd), p.msg, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-			return sent != unix.EAGAIN && sent != unix.EINTR
+			for {
+				sent = unix.Sendmsg(int(fd), p.msg, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+				if sent != unix.EINTR {
+					return sent != unix.EAGAIN
+				}
+			}
 		})
 		if err == nil && full(sent) {
 			// Not the socket is full but the kernel: there is nothing to wait for.
