@@ -34,12 +34,12 @@ func TestWhatCannotBeStartedSaysWhy(t *testing.T) {
 		name, text string
 		says       []string
 	}{
-		{"missing-program", `command = ["/nonexistent/program"]`, []string{"/nonexistent/program", "no such file or directory"}},
+		{"missing-program", `command = ["/nonexistent/program"]`, []string{"/nonexistent/program", "does not exist"}},
 		{"not-in-path", `command = ["no-such-program-anywhere"]`, []string{"no-such-program-anywhere", "/usr/local/sbin"}},
-		{"not-executable", `command = ["/etc/passwd"]`, []string{"/etc/passwd", "permission denied"}},
+		{"not-executable", `command = ["/etc/passwd"]`, []string{"/etc/passwd", "not executable"}},
 		{"a-folder", `command = ["/etc"]`, []string{"/etc"}},
-		{"not-a-program", fmt.Sprintf("command = [%q]", notAProgram), []string{notAProgram, "exec format error"}},
-		{"no-interpreter", fmt.Sprintf("command = [%q]", noInterpreter), []string{noInterpreter, "no such file or directory"}},
+		{"not-a-program", fmt.Sprintf("command = [%q]", notAProgram), []string{notAProgram, "neither a binary nor a script"}},
+		{"no-interpreter", fmt.Sprintf("command = [%q]", noInterpreter), []string{noInterpreter, "interpreter /nonexistent/interpreter", "does not exist"}},
 		{"wrong-user", sleeper + `user = "no-such-user"`, []string{"no-such-user"}},
 		{"wrong-group", sleeper + `group = "no-such-group"`, []string{"no-such-group"}},
 		{"no-directory", sleeper + `directory = "/nonexistent/folder"`, []string{"/nonexistent/folder", "no such file or directory"}},
@@ -138,7 +138,7 @@ func TestABrokenFileKeepsTheRunningDefinition(t *testing.T) {
 	before := a.Await("web", "running")
 	a.Define("web", "command = [\n")
 	a.Refused(1, "web.toml:", "apply")
-	a.Refused(1, "web.toml:", "start", "web")
+	a.Refused(0, "web.toml:1:", "start", "web") // it runs already, and is told about the file
 	if s := a.Status("web"); s.Pid != before.Pid {
 		t.Errorf("a broken file changed pid %d to %d", before.Pid, s.Pid)
 	}
@@ -153,7 +153,7 @@ func TestBadNamesAreRefused(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t)
 	check := a.Healthy()
-	bad := []string{"has blank.toml", "-dash.toml", "abide.toml.toml", strings.Repeat("n", 129) + ".toml", "per%cent.toml", ".hidden.toml"}
+	bad := []string{"has blank.toml", "-dash.toml", strings.Repeat("n", 129) + ".toml", "per%cent.toml", ".hidden.toml"}
 	for _, name := range bad {
 		a.Write(filepath.Join(a.Services, name), sleeper)
 	}
@@ -249,11 +249,19 @@ func TestTenThousandDefinitions(t *testing.T) {
 	check()
 }
 
-func TestAMissingFolderOfDefinitionsIsNoError(t *testing.T) {
+func TestAnEmptyFolderIsNoErrorAndAMissingOneIsNamed(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t)
-	harness.Check(t, os.Remove(a.Services))
 	a.Start()
-	a.OK("status")
-	harness.Contains(t, a.Output(), a.Services)
+	if out := a.OK("status", "--json"); strings.TrimSpace(out) != "[]" {
+		t.Errorf("the status of nothing is %q, want an empty list", out)
+	}
+	// A folder that somebody has named and that is not there is a slip.
+	missing := filepath.Join(a.Dir, "missing")
+	r := a.RunCommand(a.Command("abide", "daemon", "--config", missing, "--run", filepath.Join(a.Dir, "run2"),
+		"--state", filepath.Join(a.Dir, "state2"), "--log", filepath.Join(a.Dir, "log2")))
+	if r.Code == 0 {
+		t.Error("a daemon with a missing folder of definitions starts")
+	}
+	harness.Contains(t, r.Out+r.Err, missing+": no such file or directory")
 }

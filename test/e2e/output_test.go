@@ -32,7 +32,7 @@ asyncio.run(main())
 func TestAsyncioWritesToItsPipe(t *testing.T) {
 	t.Parallel()
 	a := harness.New(t)
-	script := a.NewFile("asyncio.py", asyncioProgram, 0o644)
+	script := a.NewFile("writes.py", asyncioProgram, 0o644)
 	a.Define("write", fmt.Sprintf("command = [\"/usr/bin/python3\", %q]\n[log]\npipe = \"write\"\n", script))
 	a.Define("read-write", fmt.Sprintf("command = [\"/usr/bin/python3\", %q]\n[log]\npipe = \"read-write\"\n", script))
 	a.Start()
