@@ -59,7 +59,8 @@ const (
 	FailPass   = -4 // a descriptor could not be handed over
 )
 
-// Request is one child to make.
+// Request is one child to make. The parent has descriptors 0, 1 and 2 open: a
+// program that opens files must not get those numbers by chance.
 type Request struct {
 	Prog *prog.Loaded
 	Rung Rung

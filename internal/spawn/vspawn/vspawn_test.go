@@ -432,29 +432,21 @@ func TestTenThousandSpawnsUnderCollectionAndSignals(t *testing.T) {
 	for _, procs := range []int{1, 4} {
 		t.Run(fmt.Sprintf("procs=%d", procs), func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-			stop := make(chan struct{})
+			// Each spawn asks for both while the next one is under way.
+			collect, strike := make(chan struct{}, 1), make(chan struct{}, 1)
 			var background sync.WaitGroup
 			background.Go(func() {
 				var garbage [][]byte
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-						garbage = append(garbage[:len(garbage)%64], make([]byte, 4096))
-						runtime.GC()
-					}
+				for range collect {
+					garbage = append(garbage[:len(garbage)%64], make([]byte, 4096))
+					runtime.GC()
 				}
 			})
 			background.Go(func() {
-				for {
-					select {
-					case <-stop:
-						return
-					default:
+				for range strike {
+					for range 4 {
 						syscall.Kill(os.Getpid(), syscall.SIGURG)
 						syscall.Kill(os.Getpid(), syscall.SIGTERM)
-						runtime.Gosched()
 					}
 				}
 			})
@@ -472,6 +464,12 @@ func TestTenThousandSpawnsUnderCollectionAndSignals(t *testing.T) {
 					l := load(t, b)
 					for i := range 2500 {
 						rung := Rung((i + thread) % 2)
+						for _, c := range []chan struct{}{collect, strike} {
+							select {
+							case c <- struct{}{}:
+							default:
+							}
+						}
 						pid, pidfd, op, errno := s.Spawn(&Request{Prog: l, Rung: rung, CgroupFD: -1})
 						if errno != 0 {
 							t.Errorf("spawn %d on %v: op %d: %v", i, rung, op, errno)
@@ -485,7 +483,8 @@ func TestTenThousandSpawnsUnderCollectionAndSignals(t *testing.T) {
 				})
 			}
 			spawning.Wait()
-			close(stop)
+			close(collect)
+			close(strike)
 			background.Wait()
 		})
 	}
