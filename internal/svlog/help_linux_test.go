@@ -88,20 +88,50 @@ func (in *instance) barrier() {
 	<-done
 }
 
+// end is a program's stdout or stderr.
+type end struct{ fd int }
+
+// Write waits until all is in the pipe.
+func (e *end) Write(b []byte) (int, error) {
+	for n := 0; ; {
+		w, err := e.try(b[n:])
+		if n += w; n == len(b) {
+			return n, nil
+		}
+		if err == nil {
+			continue
+		}
+		if err != unix.EAGAIN {
+			return n, err
+		}
+		unix.Poll([]unix.PollFd{{Fd: int32(e.fd), Events: unix.POLLOUT}}, -1)
+	}
+}
+
+// try writes what the pipe has room for.
+func (e *end) try(b []byte) (int, error) {
+	n, err := unix.Write(e.fd, b)
+	return max(n, 0), err
+}
+
+func (e *end) WriteString(s string) (int, error) { return e.Write([]byte(s)) }
+
+func (e *end) Close() { unix.Close(e.fd) }
+
 // program stands for a service's process: it has both ends of a run open.
-type program struct{ out, err *os.File }
+type program struct{ out, err *end }
 
 func (in *instance) program(p Pipes) program {
 	in.t.Helper()
-	open := func(p Pipe) *os.File {
+	open := func(p Pipe) *end {
 		if p.Kind != PipeFIFO {
 			return nil
 		}
-		f, err := os.OpenFile(p.Path, p.Flags|unix.O_NONBLOCK, 0)
+		fd, err := unix.Open(p.Path, p.Flags|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
 			in.t.Fatal(err)
 		}
-		return f
+		return &end{fd}
 	}
 	return program{open(p.Out), open(p.Err)}
 }

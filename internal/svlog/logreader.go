@@ -216,9 +216,10 @@ func (l *logReader) piece(end bool) (Record, error) {
 		if len(l.buf) > 0 {
 			return l.cut(len(l.buf), 0, true), nil
 		}
-		l.after = l.name
 		if l.name == current {
 			l.after = l.renamedTo()
+		} else {
+			l.after = l.name
 		}
 		l.shut()
 	}
@@ -230,7 +231,7 @@ func (l *logReader) cut(n, nl int, partial bool) Record {
 	var r Record
 	if l.inLine {
 		r = l.line
-		r.Text, r.Continued = l.buf[:n], true
+		r.Text, r.Continued, r.Partial = l.buf[:n], true, false
 	} else {
 		r = parseLine(l.buf[:n])
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -337,13 +338,14 @@ func (m *Manager) place(src *source) {
 		}
 		src.rec.sinks[src.stream][i].Store(slot)
 	}
+	if !src.safe {
+		m.unsafe(errors.New("the journal has no room"))
+	}
 }
 
 func addSink(sinks []*sink, k *sink) []*sink {
-	for _, have := range sinks {
-		if have == k {
-			return sinks
-		}
+	if slices.Contains(sinks, k) {
+		return sinks
 	}
 	return append(sinks, k)
 }
@@ -379,12 +381,9 @@ func (m *Manager) sinkFor(path string, own bool, src *source) *sink {
 	if !own && src.run != nil {
 		k.uid, k.gid = src.run.uid, src.run.gid
 	}
-	for _, have := range src.svc.files {
-		if have == k {
-			return k
-		}
+	if !slices.Contains(src.svc.files, k) {
+		src.svc.files = append(src.svc.files, k)
 	}
-	src.svc.files = append(src.svc.files, k)
 	return k
 }
 
@@ -575,7 +574,7 @@ func (m *Manager) move(src *source) {
 	src.fromRec = false
 	m.place(src)
 	for _, k := range old {
-		if k.refs == 0 && k.rec.place.open.Load() == src.id {
+		if !slices.Contains(src.sinks, k) && k.rec.place.open.Load() == src.id {
 			gone := *src
 			gone.sinks = []*sink{k}
 			m.finish(&gone)
@@ -675,10 +674,8 @@ func (m *Manager) dropSink(k *sink) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, svc := range m.services {
-		for _, have := range svc.files {
-			if have == k {
-				return
-			}
+		if slices.Contains(svc.files, k) {
+			return
 		}
 	}
 	if k.fd >= 0 {

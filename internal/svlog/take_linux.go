@@ -91,13 +91,13 @@ func (m *Manager) part(t *take, src []byte) int {
 		return n
 	}
 	for _, k := range t.sinks {
-		limit, offset := k.rec.limit.Load(), k.rec.place.offset.Load()
-		if limit == 0 || offset+uint64(2*n) < limit {
-			continue
-		}
 		perLine := rfcLen + 8 // about what stands before a line
 		if k.rules.json {
 			perLine = 100
+		}
+		limit, offset := k.rec.limit.Load(), k.rec.place.offset.Load()
+		if limit == 0 || offset+uint64(n*(1+perLine)) < limit {
+			continue
 		}
 		room := int64(limit) - int64(offset)
 		used, made := 0, int64(0)
@@ -195,12 +195,17 @@ func (m *Manager) takeFrom(src *source) (n int, ended bool) {
 	case unix.EAGAIN:
 		return 0, false
 	case unix.ENOSPC, unix.EDQUOT, unix.EIO:
-		if !m.stageFull {
-			m.stageFull = true
-			m.report("", "cannot stage log lines in "+st.path+": "+err.Error()+"; lines may be lost if abide is killed now")
-		}
+		m.unsafe(err)
 	}
 	return m.takeIntoMemory(t)
+}
+
+// unsafe says once that the run directory cannot hold what a crash needs.
+func (m *Manager) unsafe(err error) {
+	if !m.stageFull {
+		m.stageFull = true
+		m.report("", "cannot stage log lines in "+m.opt.RunDir+": "+err.Error()+"; lines may be lost if abide is killed now")
+	}
 }
 
 // takeIntoMemory is takeFrom where the run directory is full or gone.
