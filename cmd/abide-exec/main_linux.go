@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	exitOther      = 125
+	exitOther       = 125
 	exitNotRunnable = 126
-	exitNotFound   = 127
+	exitNotFound    = 127
 )
 
 // The main goroutine stays on the thread that leads the process: users,
