@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,11 +139,10 @@ func TestRequestWhoseEngineDiesIsDoneOnce(t *testing.T) {
 	f := apitest.New("web")
 	e := startEngine(t, f)
 	asked := make(chan struct{}, 8)
-	first := true
+	var asks atomic.Int32
 	f.Hook = func(ctx context.Context, req control.Request) ([]control.Outcome, error, bool) {
 		asked <- struct{}{}
-		if first {
-			first = false
+		if asks.Add(1) == 1 {
 			<-ctx.Done() // the engine is killed before it answers
 			return nil, ctx.Err(), true
 		}
