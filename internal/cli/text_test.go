@@ -170,8 +170,11 @@ func TestWaitingIsSaidOnceAfterASecond(t *testing.T) {
 		p := a.startProgress("waiting for abide to stop web")
 		p.say("waiting for web to end")
 		time.Sleep(progressDelay / 2)
-		if said.Len() > 0 {
-			t.Errorf("too early: %q", said.String())
+		p.mu.Lock()
+		early := said.String()
+		p.mu.Unlock()
+		if early != "" {
+			t.Errorf("too early: %q", early)
 		}
 		time.Sleep(10 * progressDelay)
 		p.say("waiting for db to end")
