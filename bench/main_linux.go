@@ -24,7 +24,7 @@ type bench struct {
 
 	services    int // "among many" means so many
 	rounds      int // of start, kill all, stop
-	warmUp      bool
+	warmUp      bool // the first start of each is not counted; not when quick
 	singles     int // kills of one service
 	idle        time.Duration
 	logLines    int
@@ -62,7 +62,7 @@ func main() {
 		os.Exit(2)
 	}
 	if *quick {
-		b.services, b.rounds, b.singles, b.idle, b.warmUp = 30, 1, 3, time.Second, false
+		b.services, b.rounds, b.singles, b.idle, b.warmUp = 30, 1, 2, time.Second, false
 		b.logLines, b.logRounds, b.statusCalls, b.soak = 40_000, 1, 2, 100
 	}
 	if *soak > 0 {

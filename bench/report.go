@@ -23,7 +23,7 @@ type measure struct {
 	Goal         string        `json:"goal,omitempty"`
 	HigherBetter bool          `json:"higher_is_better,omitempty"`
 	Single       bool          `json:"single,omitempty"` // one value each, no distribution
-	Floor        string        `json:"floor"`            // the row that every other is divided by
+	Floor        string        `json:"floor"`            // the row that every other is divided by; "" compares nobody
 	Rows         []*measureRow `json:"rows"`
 }
 
@@ -100,6 +100,9 @@ func (r *report) finish(order []string) {
 			row.Samples = len(row.values)
 			row.P10, row.P50, row.P90 = row.values.at(0.1), row.values.at(0.5), row.values.at(0.9)
 		}
+		if m.Floor == "" {
+			continue
+		}
 		base, best := m.floor(), m.bestPeer()
 		for _, row := range m.Rows {
 			row.XFloor = ratio(row.P50, base)
@@ -150,6 +153,13 @@ func (r *report) print(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		if m.Floor == "" {
+			for _, row := range m.Rows {
+				fmt.Fprintf(table, "%s\t%s\t%s\n", row.Who, number(row.P50), note(row.Note))
+			}
+			table.Flush()
+			continue
+		}
 		if m.Single {
 			fmt.Fprintf(table, "\tvalue\tx %s\tx best peer\t\n", m.Floor)
 		} else {

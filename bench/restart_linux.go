@@ -105,7 +105,9 @@ func (b *bench) oneRound(i *instance, round int) error {
 	}
 	all.row(name).Note = i.kind.note
 	all.add(name, milliseconds(took))
-	i.settle()
+	if b.warmUp {
+		i.settle()
+	}
 	if took, err = i.stop(); err != nil {
 		return err
 	}

@@ -36,21 +36,21 @@ func (b *bench) soakOne(k *kind) error {
 	}
 	defer i.stop()
 	// The first two sweeps fill whatever is filled once.
-	if err := sweeps(i, 2); err != nil {
+	if err := b.sweeps(i, 2); err != nil {
 		return err
 	}
 	rounds := (b.soak + services - 1) / services
 	m := b.report.measure(fmt.Sprintf("soak, %d restarts of %d services", rounds*services, services), "", "back where it was")
-	m.Single = true
+	m.Single, m.Floor = true, ""
 	m.measureState("before", i)
-	if err := sweeps(i, rounds); err != nil {
+	if err := b.sweeps(i, rounds); err != nil {
 		return err
 	}
 	m.measureState("after", i)
 	return nil
 }
 
-func sweeps(i *instance, n int) error {
+func (b *bench) sweeps(i *instance, n int) error {
 	for range n {
 		i.settle()
 		if _, err := i.killAll(); err != nil {
@@ -58,7 +58,8 @@ func sweeps(i *instance, n int) error {
 		}
 	}
 	i.settle()
-	time.Sleep(5 * time.Second) // the engine gives memory back on its way into idleness
+	// The engine gives memory back on its way into idleness.
+	time.Sleep(min(b.idle, 15*time.Second))
 	return nil
 }
 
