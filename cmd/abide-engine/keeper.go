@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/abide-project/abide/internal/engine"
 	"github.com/abide-project/abide/internal/keeper/link"
@@ -15,6 +18,9 @@ import (
 type keeper struct {
 	link *link.Link
 	eng  *engine.Engine
+	pid1 bool
+
+	watching atomic.Bool
 }
 
 func (k *keeper) handler(lost func(error)) link.Handler {
@@ -34,7 +40,11 @@ func (k *keeper) handler(lost func(error)) link.Handler {
 		Signaled: func(s link.Signaled) {
 			post(func() {
 				k.eng.Signaled(s.Signo)
-				_, _ = k.link.Handled(s.Signo, s.Count)
+				// A shutdown is over when the keeper ends: until then the next
+				// engine has to be told of it again.
+				if !k.eng.Stopping() {
+					_, _ = k.link.Handled(s.Signo, s.Count)
+				}
 			})
 		},
 		Alive: post,
@@ -62,7 +72,42 @@ func (k *keeper) Spawn(o engine.Order) error {
 		args.Hold[i] = link.Hold(h)
 	}
 	_, err := k.link.Spawn(&args)
+	k.watch()
 	return err
+}
+
+// patience is how long the keeper may owe an answer. It does nothing that takes
+// longer, unless a system call of a spawn program hangs.
+const patience = 10 * time.Second
+
+// watch makes sure that somebody looks at what the keeper owes while it owes
+// something. Nothing owed, nothing armed.
+func (k *keeper) watch() {
+	if !k.watching.Swap(true) {
+		time.AfterFunc(patience, k.lookAtDebts)
+	}
+}
+
+func (k *keeper) lookAtDebts() {
+	what, since, owed := k.link.Owed()
+	age := time.Since(since)
+	switch {
+	case !owed:
+		k.watching.Store(false)
+		return
+	case age < patience:
+		time.AfterFunc(patience-age, k.lookAtDebts)
+		return
+	}
+	out := console{}
+	if k.pid1 {
+		out.Say(fmt.Sprintf("The keeper is blocked in %q for %s; it is process 1 and cannot be replaced", what, age.Round(time.Second)))
+		time.AfterFunc(time.Minute, k.lookAtDebts)
+		return
+	}
+	out.Say(fmt.Sprintf("The keeper is blocked in %q for %s, replacing it", what, age.Round(time.Second)))
+	// It is our parent and alive, so its number means no other process.
+	_ = syscall.Kill(os.Getppid(), syscall.SIGKILL)
 }
 
 func (k *keeper) Signal(name string, run uint64, signo int, to engine.Scope) error {

@@ -77,7 +77,7 @@ func serve(f flags) error {
 	if err != nil {
 		return err
 	}
-	k.link = lk
+	k.link, k.pid1 = lk, welcome.PID1
 	next = successorOf(welcome.KeeperPid)
 
 	run, err := state.OpenRun(f.run)

@@ -43,6 +43,9 @@ func (e *Engine) Shutdown(code int, why string) {
 	e.finishIfIdle()
 }
 
+// Stopping tells whether a shutdown is under way. It is for the loop.
+func (e *Engine) Stopping() bool { return e.stopping != nil }
+
 // hurry kills what is left. The order among survivors' logs is kept: their
 // pipes are read to the end before abide ends.
 func (e *Engine) hurry(why string) {
