@@ -168,6 +168,10 @@ func (k *keeper) start(s uint32, m *wire.Spawn, fds []int) wire.Refused {
 	if e != 0 {
 		r.pid.Store(0)
 		r.setPhase(wire.Idle)
+		if req.Prog != &k.loaded && failed >= 0 {
+			// It was an op of the program that becomes abide-exec, not of the service's.
+			failed = prog.ReportNoExec
+		}
 		no := refuse(wire.CodeSystem, failed, e)
 		no.Burned = 1
 		return no
