@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,6 +174,59 @@ func TestFullDiskBlocksOnlyWhoAskedForIt(t *testing.T) {
 	}
 	if s := in.m.Stats("web"); s.DroppedBytes != 0 {
 		t.Errorf("dropped: %+v", s)
+	}
+}
+
+func TestHangingDiskMakesNoProgramWait(t *testing.T) {
+	in := newInstance(t)
+	hang := make(chan struct{})
+	var hanging atomic.Bool
+	m := new(Manager)
+	m.relief.patience = 10 * time.Millisecond
+	if _, err := openInto(m, in.opt, func(fd int, p []byte, off int64) (int, error) {
+		if hanging.Load() {
+			<-hang
+		}
+		return unix.Pwrite(fd, p, off)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	in.m = m
+	p := in.begin("web", 1, fileSpec())
+	patient := in.begin("patient", 1, fileSpec(func(l *model.Log) { l.Block = true }))
+	p.out.WriteString("before\n")
+	patient.out.WriteString("before\n")
+	in.barrier()
+	hanging.Store(true)
+	line := strings.Repeat("x", 999) + "\n"
+	written := 0
+	for range 1000 {
+		n, err := p.out.WriteString(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written += n
+	}
+	for {
+		if _, err := patient.out.try([]byte(line)); err != nil {
+			break
+		}
+	}
+	hanging.Store(false)
+	close(hang)
+	p.out.WriteString("after\n")
+	in.end("web", 1, p)
+	in.end("patient", 1, patient)
+	s := m.Stats("web")
+	kept := len(streamOf(in.records("web"), 1, "out")) - len("before\nafter\n")
+	if diff := written - kept - int(s.DroppedBytes); s.DroppedBytes == 0 || diff < -1 || diff > 1 {
+		t.Errorf("%d bytes written, %d kept, %+v", written, kept, s)
+	}
+	if c := in.content("web"); !strings.Contains(c, fmt.Sprintf("dropped %d bytes in", s.DroppedBytes)) || !strings.HasSuffix(c, " 1 out after\n") {
+		t.Errorf("the log ends %q", c[max(0, len(c)-300):])
+	}
+	if s := m.Stats("patient"); s.DroppedBytes != 0 {
+		t.Errorf("patient: %+v", s)
 	}
 }
 

@@ -88,9 +88,9 @@ func killUnderLoad(t *testing.T, perWrite int) {
 	}
 	defer unix.Close(hold)
 
-	lines := 400_000
+	lines := 300_000
 	if perWrite == 1 {
-		lines = 150_000
+		lines = 100_000
 	}
 	program := writer(t, fifo, lines, perWrite)
 	wrote := make(chan error, 1)
@@ -98,6 +98,10 @@ func killUnderLoad(t *testing.T, perWrite int) {
 	kills := 0
 	for {
 		cmd, stdin := startManage(t, dir)
+		var next <-chan time.Time
+		if kills < 15 {
+			next = time.After(time.Duration(1+rand.IntN(15)) * time.Millisecond)
+		}
 		select {
 		case err := <-wrote:
 			if err != nil {
@@ -113,7 +117,7 @@ func killUnderLoad(t *testing.T, perWrite int) {
 				t.Errorf("only %d kills", kills)
 			}
 			return
-		case <-time.After(time.Duration(1+rand.IntN(20)) * time.Millisecond):
+		case <-next:
 			cmd.Process.Kill()
 			stdin.Close()
 			cmd.Wait()

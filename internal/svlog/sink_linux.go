@@ -377,7 +377,11 @@ func lostText(dst []byte, p *state) []byte {
 	dst = append(dst, " bytes in "...)
 	dst = strconv.AppendUint(dst, max(p.lostLines, 1), 10)
 	dst = append(dst, " lines"...)
-	if p.errno != 0 {
+	switch p.errno {
+	case 0:
+	case slowErrno:
+		dst = append(dst, ": "+slowReason...)
+	default:
 		dst = append(dst, ": "...)
 		dst = append(dst, p.errno.Error()...)
 	}
