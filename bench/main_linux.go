@@ -22,10 +22,10 @@ type bench struct {
 	kinds    []*kind
 	report   report
 
-	services    int // "among many" means so many
-	rounds      int // of start, kill all, stop
+	services    int  // "among many" means so many
+	rounds      int  // of start, kill all, stop
 	warmUp      bool // the first start of each is not counted; not when quick
-	singles     int // kills of one service
+	singles     int  // kills of one service
 	idle        time.Duration
 	logLines    int
 	logRounds   int
