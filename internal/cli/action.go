@@ -93,7 +93,11 @@ func (a *app) outcomes(v control.Verb, list []client.Outcome) error {
 			code = c
 		}
 	}
-	if len(list) == 0 && v == control.Apply && !a.json {
+	switch {
+	case len(list) > 0 || a.json:
+	case a.noWait:
+		fmt.Fprintln(a.stdout, "the order is taken")
+	case v == control.Apply:
 		fmt.Fprintln(a.stdout, "nothing has changed")
 	}
 	if code != exitDone {

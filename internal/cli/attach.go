@@ -33,8 +33,12 @@ func (a *app) end(c *client.Client, i instance, err error) error {
 		return err
 	}
 	p := a.startProgress("waiting for abide to end")
-	defer p.stop()
-	if !awaitRelease(i.run, a.timeout) {
+	released := awaitRelease(i.run, a.timeout)
+	p.stop()
+	if released && len(outcomes) == 0 && !a.json {
+		fmt.Fprintln(a.stdout, "everything is stopped")
+	}
+	if !released {
 		return &control.Error{Code: control.TimedOut, Message: fmt.Sprintf("cannot wait for %s to end: it takes longer than %s; the work goes on", i, a.timeout)}
 	}
 	return nil

@@ -32,7 +32,10 @@ func (a *app) runCommand(args []string) error {
 		return err
 	}
 	return a.ask(func(ctx context.Context, c *client.Client) error {
+		p := a.startProgress("waiting for abide to run " + args[0])
+		cmd.Waiting = p.say
 		outcomes, err := c.Run(ctx, cmd)
+		p.stop()
 		if err != nil {
 			return err
 		}
@@ -65,10 +68,7 @@ func (a *app) transient(args []string) (client.Command, error) {
 	if err != nil {
 		return client.Command{}, fmt.Errorf("cannot use directory %q: %w", a.dir, err)
 	}
-	cmd := client.Command{Name: a.name, Command: append([]string{program}, args[1:]...), Directory: dir, NoWait: a.wait}
-	for n, word := range cmd.Command {
-		cmd.Command[n] = model.Quote(word)
-	}
+	cmd := client.Command{Name: a.name, Command: append([]string{program}, args[1:]...), Directory: dir}
 	for _, e := range a.env {
 		name, value, given := strings.Cut(e, "=")
 		if !given {
@@ -76,7 +76,7 @@ func (a *app) transient(args []string) (client.Command, error) {
 				continue
 			}
 		}
-		cmd.Environment = append(cmd.Environment, name+"="+model.Quote(value))
+		cmd.Environment = append(cmd.Environment, name+"="+value)
 	}
 	return cmd, nil
 }
