@@ -166,7 +166,9 @@ func serve(f flags) error {
 	if f.lease >= 0 {
 		go watchLease(f.lease, eng)
 	}
+	eng.Post(func() { tellInit("READY=1\nMAINPID=" + strconv.Itoa(welcome.KeeperPid)) })
 	code := eng.Run()
+	tellInit("STOPPING=1")
 	finish, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = server.Shutdown(finish)
@@ -244,22 +246,13 @@ func mainService(f flags) *model.Service {
 	}
 	def := model.Defaults(model.Daemon, true)
 	def.Name = "main"
-	def.Command = escape(f.main)
+	def.Command = engine.Literal(f.main)
 	def.Description = "the command abide init was given"
 	def.Inherit.All = true
 	def.Directory = f.root
 	console := []model.LogTarget{{Kind: model.LogConsole}}
 	def.Log.Stdout, def.Log.Stderr = console, console
 	return &def
-}
-
-// escape keeps words that were typed from being expanded.
-func escape(words []string) []string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		out[i] = strings.ReplaceAll(w, "${", "$${")
-	}
-	return out
 }
 
 func shutdownLimit(mode engine.Mode) time.Duration {

@@ -41,8 +41,14 @@ func (e *Engine) do(ctx context.Context, req control.Request) ([]control.Outcome
 		answer <- begun{outcomes, waits, err}
 	})
 	b := <-answer
-	if b.err != nil || req.NoWait {
+	if b.err != nil {
 		return b.outcomes, b.err
+	}
+	if req.NoWait {
+		for _, w := range b.waits {
+			b.outcomes = append(b.outcomes, done(w.s, fmt.Sprintf("%s: under way", req.Verb)))
+		}
+		return b.outcomes, nil
 	}
 	return append(b.outcomes, e.await(ctx, req, b.waits)...), nil
 }
@@ -266,6 +272,7 @@ func (e *Engine) runTransient(req control.Request) ([]control.Outcome, []*waiter
 	if e.services[name] != nil {
 		return nil, nil, &control.Error{Code: control.Failed, Message: fmt.Sprintf("cannot run %s: a service of that name exists", name)}
 	}
+	e.forgetRuns()
 	def := transient(name, spec.Command, spec.Directory, environment(spec.Environment))
 	s := e.add(name, def)
 	s.transient = true
@@ -273,6 +280,22 @@ func (e *Engine) runTransient(req control.Request) ([]control.Outcome, []*waiter
 	e.record(name, 0, "operator", fmt.Sprintf("run by %s", whoText(req.Who)), map[string]string{"verb": "run"})
 	e.feed(s, core.Event{Kind: core.EvStart})
 	return nil, []*waiter{e.waitFor(s, waitSpawned, 0, "")}, nil
+}
+
+// forgetRuns makes room for one more command: of those that have ended only the
+// last few are remembered.
+func (e *Engine) forgetRuns() {
+	const remembered = 16
+	var ended []*service
+	for _, s := range e.services {
+		if s.transient && !s.busy() && s.st.AtRest() {
+			ended = append(ended, s)
+		}
+	}
+	sort.Slice(ended, func(i, j int) bool { return ended[i].info.Since < ended[j].info.Since })
+	for i := 0; i <= len(ended)-remembered; i++ {
+		e.forget(ended[i])
+	}
 }
 
 // wish notes what an operator asked for before anything acts on it.
@@ -309,7 +332,7 @@ func environment(words []string) []model.EnvVar {
 	vars := make([]model.EnvVar, 0, len(words))
 	for _, word := range words {
 		name, value, _ := strings.Cut(word, "=")
-		vars = append(vars, model.EnvVar{Name: name, Value: strings.ReplaceAll(value, "${", "$${")})
+		vars = append(vars, model.EnvVar{Name: name, Value: model.Quote(value)})
 	}
 	sort.Slice(vars, func(i, j int) bool { return vars[i].Name < vars[j].Name })
 	return vars

@@ -244,6 +244,7 @@ type Snapshot interface {
 // History is the numbered list of what happened.
 type History interface {
 	Append(control.Event) uint64
+	Last() uint64 // the newest cursor
 	Read(ctx context.Context, cursor uint64, follow bool, fn func(control.Event) error) error
 }
 

@@ -104,7 +104,11 @@ func (e *Engine) finishIfIdle() {
 	for w := range e.waiters {
 		e.release(w)
 	}
-	e.record("", 0, "abide", fmt.Sprintf("ended with code %d", sd.code), nil)
+	// The next abide on this run directory starts anew; only wishes outlive us.
+	for name := range e.services {
+		e.ports.Snapshot.Delete(name)
+	}
+	e.record("", 0, "abide", fmt.Sprintf("ended with code %d", sd.code), map[string]string{"exit_code": fmt.Sprint(sd.code)})
 	if err := e.ports.Logs.Close(); err != nil {
 		e.ports.Console.Say(fmt.Sprintf("Cannot finish the logs: %v", err))
 	}

@@ -22,10 +22,19 @@ func means(asked, name string) bool {
 	return instance != "" && asked == base
 }
 
+// Literal keeps words that somebody typed from being expanded.
+func Literal(words []string) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = model.Quote(w)
+	}
+	return out
+}
+
 // transient is the definition of a command line: a task that is seen once.
 func transient(name string, command []string, directory string, environment []model.EnvVar) *model.Service {
 	def := model.Defaults(model.Task, false)
-	def.Name, def.Command = name, command
+	def.Name, def.Command = name, Literal(command)
 	def.Description = "a command run by hand"
 	def.Directory = directory
 	def.Environment = environment

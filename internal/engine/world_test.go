@@ -470,6 +470,8 @@ func (f fakeHistory) Append(ev control.Event) uint64 {
 	f.w.history = append(f.w.history, ev)
 	return ev.Cursor
 }
+func (f fakeHistory) Last() uint64 { return uint64(len(f.w.history)) }
+
 func (f fakeHistory) Read(context.Context, uint64, bool, func(control.Event) error) error {
 	return nil
 }
