@@ -328,9 +328,9 @@ func TestAForkBombIsEnded(t *testing.T) {
 		// It reports when there is no room for more.
 		"in one group": report + `my $told; while (1) { defined fork or $told++ or report }`,
 		// Each link ends as soon as it has a successor.
-		"a chain": report + `my $n; while (1) { my $p = fork; exit if $p; $n++ == 200 and report }`,
+		"a chain": report + `my $n; while (1) { my $p = fork; exit if $p; $n++ == 60 and report }`,
 		// Each link leaves its session as well.
-		"a chain of sessions": report + `use POSIX "setsid"; my $n; while (1) { my $p = fork; exit if $p; setsid; $n++ == 200 and report }`,
+		"a chain of sessions": report + `use POSIX "setsid"; my $n; while (1) { my $p = fork; exit if $p; setsid; $n++ == 60 and report }`,
 		// They continue each other when they are stopped.
 		"guards": report + `report; for (1..5) { fork } my $all = getpgrp; while (1) { kill "CONT", -$all; if (my $p = fork) { waitpid $p, 0 } else { exit } }`,
 	}

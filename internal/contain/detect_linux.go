@@ -180,31 +180,31 @@ func (m *Manager) reopenBase() error {
 
 // Sweep removes, in the background, leaves of runs that nobody adopted and the
 // groups of instances that are no more. It is to be called when adoption is over.
-func (m *Manager) Sweep() {
+func (m *Manager) Sweep() { go m.sweep() }
+
+func (m *Manager) sweep() {
 	m.mu.Lock()
 	base := m.base
 	m.mu.Unlock()
 	if base == nil {
 		return
 	}
-	go func() {
-		names, err := base.Groups()
-		if err == nil {
-			m.mu.Lock()
-			known := make(map[string]bool, len(m.groups))
-			for _, g := range m.groups {
-				known[g.leaf.name] = true
-			}
-			m.mu.Unlock()
-			for _, name := range names {
-				// A leaf that was made after the list was read is not in the list.
-				if !known[name] {
-					_ = base.Remove(name)
-				}
+	names, err := base.Groups()
+	if err == nil {
+		m.mu.Lock()
+		known := make(map[string]bool, len(m.groups))
+		for _, g := range m.groups {
+			known[g.leaf.name] = true
+		}
+		m.mu.Unlock()
+		for _, name := range names {
+			// A leaf that was made after the list was read is not in the list.
+			if !known[name] {
+				_ = base.Remove(name)
 			}
 		}
-		sweepOthers(filepath.Dir(base.Path), filepath.Base(base.Path))
-	}()
+	}
+	sweepOthers(filepath.Dir(base.Path), filepath.Base(base.Path))
 }
 
 // sweepOthers removes empty groups of other instances that are not locked: their

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -510,3 +511,7 @@ func removeGroups(parent, name string) error {
 		}
 	}
 }
+
+func unsafePointer(b []byte) unsafe.Pointer { return unsafe.Pointer(&b[0]) }
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -21,6 +21,7 @@ type hunt struct {
 	denied map[int]*held // we may not signal them
 	strays []Stray
 	events int // cgroup.events, -1 without
+	limit  int // pidfds from this number on are not kept
 	ended  int
 	failed error
 }
@@ -31,6 +32,7 @@ const maxHeld = 1024
 
 func newHunt(g *group) *hunt {
 	h := &hunt{g: g, held: make(map[int]*held), byFD: make(map[int]*held), denied: make(map[int]*held), events: -1}
+	h.limit = descriptors() - 2*spareFDs
 	h.set, h.failed = waitset.New()
 	if h.failed == nil && g.Kind() == Cgroup && g.m.v1 == "" {
 		fd, err := unix.Openat(g.leaf.base.FD, g.leaf.name+"/cgroup.events", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -92,7 +94,7 @@ func (h *hunt) holds(pid int) bool {
 }
 
 func (h *hunt) hold(one *held) bool {
-	if len(h.held) >= maxHeld || h.set.Add(one.fd, waitset.Readable) != nil {
+	if len(h.held) >= maxHeld || one.fd >= h.limit || h.set.Add(one.fd, waitset.Readable) != nil {
 		return false
 	}
 	h.held[one.pid], h.byFD[one.fd] = one, one
@@ -148,6 +150,9 @@ func (h *hunt) ask(ctx context.Context, deadline time.Time) bool {
 		})
 		if len(h.held) == 0 && !h.populated() && (fresh == 0 || h.failed != nil) {
 			return h.failed == nil
+		}
+		if fresh > 0 && len(h.held) == 0 && h.events < 0 {
+			return false // no room to wait for a single one
 		}
 		if !h.wait(ctx, deadline) {
 			return false
@@ -214,15 +219,23 @@ func (h *hunt) kill(ctx context.Context) {
 	if h.set == nil {
 		return
 	}
-	for ctx.Err() == nil {
+	for failures := 0; ctx.Err() == nil; {
 		if h.g.Kind() == Cgroup && h.killGroup(ctx) {
 			return
 		}
-		if h.killEach(ctx) {
+		if !h.killEach(ctx) {
+			continue
+		}
+		// A look that failed for want of descriptors may have seen nothing but
+		// processes that are about to be gone.
+		if failures++; h.failed == nil || failures == maxFailures {
 			return
 		}
 	}
 }
+
+// maxFailures is how often a look may fail before the hunt is given up.
+const maxFailures = 16
 
 // killGroup has the kernel end a control group; what forks meanwhile dies too. It
 // returns false where the kernel cannot.
@@ -232,7 +245,8 @@ func (h *hunt) killGroup(ctx context.Context) bool {
 	}
 	for round := 0; ctx.Err() == nil; round++ {
 		if round > 0 {
-			_, _ = h.g.halt()
+			resume, _ := h.g.halt()
+			resume()
 		}
 		h.find(h.hold)
 		if !h.populated() {
@@ -260,16 +274,14 @@ func (h *hunt) killGroup(ctx context.Context) bool {
 func (h *hunt) killEach(ctx context.Context) bool {
 	resume, halted := func() {}, false
 	if h.g.Kind() == Cgroup {
+		// What is killed in a frozen version 1 group dies when the group is resumed.
 		resume, halted = h.g.halt()
 	}
 	h.strike(syscall.SIGSTOP)
 	unheld := 0
 	for quiet := 0; quiet < 2 && ctx.Err() == nil; {
 		fresh := h.find(func(one *held) bool {
-			if halted {
-				return h.hold(one)
-			}
-			if keep := h.send(one, syscall.SIGSTOP); keep {
+			if halted && h.hold(one) || !halted && h.send(one, syscall.SIGSTOP) {
 				return true
 			}
 			// There are too many to hold: this one dies now.
@@ -277,7 +289,7 @@ func (h *hunt) killEach(ctx context.Context) bool {
 			_ = pidfd.Send(one.fd, syscall.SIGKILL)
 			return false
 		})
-		if h.failed != nil {
+		if h.failed != nil || unheld > 0 {
 			break // what is held is killed first, which gives descriptors back
 		}
 		if quiet++; fresh > 0 {

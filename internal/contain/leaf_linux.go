@@ -42,6 +42,18 @@ func (g *group) populated() (bool, error) {
 	return len(pids) > 0, err
 }
 
+// spareFDs is how many descriptors are needed besides those of the processes.
+const spareFDs = 4
+
+// descriptors returns how many descriptors this process may have.
+func descriptors() int {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return 1024
+	}
+	return int(min(files.Cur, 1<<30))
+}
+
 // findListed calls visit with every process of the control group. All pidfds are
 // opened first and the list is read again: what is listed then, while its pidfd
 // says that it lives, is the process the pidfd was opened for.
@@ -65,18 +77,28 @@ func (g *group) findListed(visit func(*held) bool, skip func(int) bool) error {
 		}
 	}()
 	var failed error
+	limit := descriptors() - spareFDs
 	for _, pid := range pids {
 		if opened[pid] != nil || g.m.own(pid) || skip != nil && skip(pid) {
 			continue
 		}
 		fd, err := pidfd.Open(pid)
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
-			failed = err
+		if err == nil && fd >= limit {
+			pidfd.Close(fd)
+			err = unix.EMFILE
+		}
+		if noRoom(err) {
+			failed = fmt.Errorf("cannot look at all processes of %s: %w", g.name, err)
 			break
 		}
-		if err == nil {
-			opened[pid] = &held{proc: proc{pid: pid}, fd: fd}
+		if err != nil {
+			continue // it has gone
 		}
+		if pidfd.Ended(fd) {
+			pidfd.Close(fd)
+			continue
+		}
+		opened[pid] = &held{proc: proc{pid: pid}, fd: fd}
 	}
 	if len(opened) == 0 {
 		return failed
@@ -139,20 +161,28 @@ func (g *group) killLeaf() error {
 }
 
 // halt keeps everything in the control group from forking while it is killed
-// process by process; resume undoes what would keep it from dying.
+// process by process; resume undoes what would keep it from dying, and needs no
+// further descriptor for that.
 func (g *group) halt() (resume func(), halted bool) {
-	dir, err := g.openLeaf()
+	file, value := "cgroup.freeze", "1"
+	switch g.m.v1 {
+	case "freezer":
+		file, value = "freezer.state", "FROZEN"
+	case "pids":
+		file, value = "pids.max", "0"
+	case "":
+	default:
+		return func() {}, false
+	}
+	fd, err := unix.Openat(g.leaf.base.FD, g.leaf.name+"/"+file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return func() {}, false
 	}
-	defer dir.Close()
-	switch g.m.v1 {
-	case "":
-		return func() {}, dir.Write("cgroup.freeze", "1") == nil
-	case "freezer":
-		return func() { _ = g.freezer(false) }, dir.Write("freezer.state", "FROZEN") == nil
-	case "pids":
-		return func() {}, dir.Write("pids.max", "0") == nil
-	}
-	return func() {}, false
+	_, err = unix.Write(fd, []byte(value))
+	return func() {
+		if g.m.v1 == "freezer" {
+			_, _ = unix.Write(fd, []byte("THAWED"))
+		}
+		unix.Close(fd)
+	}, err == nil
 }

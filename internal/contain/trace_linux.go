@@ -66,7 +66,7 @@ type tracer struct {
 	done   map[int]bool
 	todo   []node
 	strays []Stray
-	full   error // no descriptors are left: what was found is not all
+	full   error // there was no room to look at everything
 }
 
 // node is a process to look at.
@@ -128,9 +128,7 @@ func (t *tracer) look(n node) {
 	}
 	fd, err := pidfd.Open(n.pid)
 	if err != nil {
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
-			t.full = err
-		}
+		t.check(err)
 		return
 	}
 	keep := false
@@ -142,6 +140,7 @@ func (t *tracer) look(n node) {
 	// All that is read from here on is about the process behind the pidfd if that
 	// one still lives afterwards.
 	stat, err := proctree.ReadStat(t.g.m.proc, n.pid)
+	t.check(err)
 	if err != nil || stat.Gone() || n.start != 0 && stat.Start != n.start || n.parent != 0 && stat.Ppid != n.parent {
 		return
 	}
@@ -152,7 +151,7 @@ func (t *tracer) look(n node) {
 			return // neither it nor what descends from it can come from this run
 		}
 		var elsewhere bool
-		if member, elsewhere = t.judge(&stat); elsewhere {
+		if member, elsewhere = t.judge(&stat); elsewhere || t.full != nil {
 			return
 		}
 	}
@@ -183,8 +182,21 @@ func (t *tracer) children(pid int) []int {
 	if t.table != nil {
 		return t.table[pid]
 	}
-	children, _ := proctree.Children(t.g.m.proc, pid)
+	children, err := proctree.Children(t.g.m.proc, pid)
+	t.check(err)
 	return children
+}
+
+// check ends the look when an error says that descriptors or memory are short: a
+// process that could not be looked at must not be taken for one that has gone.
+func (t *tracer) check(err error) {
+	if noRoom(err) {
+		t.full = err
+	}
+}
+
+func noRoom(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
 // orphans returns the children of the keeper's first thread, which are those that
@@ -197,6 +209,7 @@ func (t *tracer) orphans(keeper int) []int {
 	var all []int
 	for {
 		children, err := proctree.ThreadChildren(t.g.m.proc, keeper, keeper)
+		t.check(err)
 		if err != nil {
 			return all
 		}
@@ -220,7 +233,9 @@ func (t *tracer) readTable() error {
 	}
 	t.table = make(map[int][]int, len(pids))
 	for _, pid := range pids {
-		if stat, err := proctree.ReadStat(t.g.m.proc, pid); err == nil {
+		stat, err := proctree.ReadStat(t.g.m.proc, pid)
+		t.check(err)
+		if err == nil {
 			t.table[stat.Ppid] = append(t.table[stat.Ppid], pid)
 		}
 	}
@@ -314,9 +329,11 @@ func (t *tracer) claimOf(stat *proctree.Stat) key {
 	if seen && old.start == stat.Start {
 		return old.of
 	}
-	of := m.claimByEnvironment(stat.Pid)
+	of, err := m.claimByEnvironment(stat.Pid)
 	if of == (key{}) {
-		of = m.claimByPipe(stat.Pid)
+		t.check(err)
+		of, err = m.claimByPipe(stat.Pid)
+		t.check(err)
 	}
 	if of != (key{}) {
 		m.mu.Lock()
@@ -329,28 +346,24 @@ func (t *tracer) claimOf(stat *proctree.Stat) key {
 	return of
 }
 
-func (m *Manager) claimByEnvironment(pid int) key {
+func (m *Manager) claimByEnvironment(pid int) (key, error) {
 	block, err := proctree.Environ(m.proc, pid)
 	if err != nil {
-		return key{}
+		return key{}, err
 	}
 	prefix := "ABIDE_RUN_ID=" + m.id + ":"
 	entry := proctree.EnvPrefix(block, prefix)
-	if entry == "" {
-		return key{}
-	}
-	rest := entry[len(prefix):]
+	rest := strings.TrimPrefix(entry, prefix)
 	colon := strings.LastIndexByte(rest, ':')
 	if colon < 1 {
-		return key{}
+		return key{}, nil
 	}
-	return parseKey(rest[:colon], rest[colon+1:])
+	return parseKey(rest[:colon], rest[colon+1:]), nil
 }
 
-func (m *Manager) claimByPipe(pid int) key {
-	var of key
+func (m *Manager) claimByPipe(pid int) (of key, err error) {
 	folder := m.config.Run + "/services/"
-	_, _ = proctree.Descriptors(m.proc, pid, func(link string, info fs.FileInfo) bool {
+	_, err = proctree.Descriptors(m.proc, pid, func(link string, info fs.FileInfo) bool {
 		if info.Mode()&fs.ModeNamedPipe == 0 {
 			return false
 		}
@@ -369,7 +382,7 @@ func (m *Manager) claimByPipe(pid int) key {
 		}
 		return of != key{}
 	})
-	return of
+	return of, err
 }
 
 func parseKey(name, run string) key {

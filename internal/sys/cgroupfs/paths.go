@@ -5,6 +5,7 @@ package cgroupfs
 import (
 	"bytes"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -98,9 +99,12 @@ func ParseOwn(data []byte) map[string]string {
 // Resolve returns the directory of a path of the hierarchy below the mount, and
 // whether it is visible there.
 func (m Mount) Resolve(own string) (dir string, visible bool) {
+	if slices.Contains(strings.Split(own, "/"), "..") {
+		return "", false // outside of our cgroup namespace
+	}
 	own = path.Clean(own)
 	if m.Root == "/" {
-		return path.Join(m.Point, own), !strings.HasPrefix(own, "/..")
+		return path.Join(m.Point, own), true
 	}
 	rest, ok := strings.CutPrefix(own, m.Root)
 	if !ok || rest != "" && rest[0] != '/' {
