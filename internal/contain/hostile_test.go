@@ -5,6 +5,7 @@ package contain
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -113,6 +114,20 @@ func reapAll(t *testing.T) {
 // inNamespaces runs a role of the test binary as the first process of namespaces.
 func inNamespaces(t *testing.T, role string, flags uintptr) string {
 	t.Helper()
+	for {
+		out, err := tryInNamespaces(t, role, flags)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && exit.ExitCode() == numberTaken {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return out
+	}
+}
+
+func tryInNamespaces(t *testing.T, role string, flags uintptr) (string, error) {
 	cmd := exec.Command(testBinary(t))
 	cmd.Env = append(os.Environ(), roleVar+"="+role)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
@@ -121,10 +136,8 @@ func inNamespaces(t *testing.T, role string, flags uintptr) string {
 	defer runtime.UnlockOSThread()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	return out.String()
+	err := cmd.Run()
+	return out.String(), err
 }
 
 func check(err error) {
@@ -132,6 +145,9 @@ func check(err error) {
 		panic(err)
 	}
 }
+
+// numberTaken is the exit code of reuseRole when its own threads were in the way.
+const numberTaken = 75
 
 // reuseRole is the first process of a pid namespace, where it gives numbers of
 // ended processes to others.
@@ -141,24 +157,28 @@ func reuseRole() {
 	dir, err := os.MkdirTemp("", "reuse")
 	check(err)
 	defer os.RemoveAll(dir)
-	spawn := func(pid int, args ...string) int {
-		if pid > 0 {
-			check(os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0))
-		}
-		got, err := syscall.ForkExec(args[0], args, &syscall.ProcAttr{
-			Files: []uintptr{0, 1, 2},
-			Sys:   &syscall.SysProcAttr{Setsid: true},
-		})
-		check(err)
-		if pid > 0 && got != pid {
-			panic(fmt.Sprintf("number %d was not reused, got %d", pid, got))
-		}
-		return got
-	}
 	end := func(pid int) {
 		syscall.Kill(pid, syscall.SIGKILL)
 		_, err := syscall.Wait4(pid, nil, 0, nil)
 		check(err)
+	}
+	spawn := func(pid int, args ...string) int {
+		for range 50 {
+			if pid > 0 {
+				check(os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0))
+			}
+			got, err := syscall.ForkExec(args[0], args, &syscall.ProcAttr{
+				Files: []uintptr{0, 1, 2},
+				Sys:   &syscall.SysProcAttr{Setsid: true},
+			})
+			check(err)
+			if pid == 0 || got == pid {
+				return got
+			}
+			end(got) // a new thread of ours took the number in between
+		}
+		os.Exit(numberTaken)
+		return 0
 	}
 	start := func(pid int) uint64 {
 		stat, err := proctree.ReadStat("/proc", pid)
