@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/abide-project/abide/internal/definitions"
 	"github.com/abide-project/abide/internal/diag"
@@ -22,16 +23,22 @@ type reader struct {
 
 	mu      sync.Mutex
 	set     *definitions.Set
-	saving  chan []byte // at most one version waits to be written
+	saving  chan map[string]*model.Service // at most one version waits to be written
 	applied map[string]*model.Service
 }
 
 func newReader(opts definitions.Options, main *model.Service, run *state.Dir, boot string, report func(error)) *reader {
-	r := &reader{opts: opts, main: main, run: run, boot: boot, saving: make(chan []byte, 1)}
+	r := &reader{opts: opts, main: main, run: run, boot: boot, saving: make(chan map[string]*model.Service, 1)}
 	r.applied = r.readApplied()
 	go func() {
-		for data := range r.saving {
-			if err := r.run.WriteFile(appliedFile, data, 0o600); err != nil {
+		for services := range r.saving {
+			// A start is not held up, and of several changes in a row one is written.
+			time.Sleep(applyLater)
+			select {
+			case services = <-r.saving:
+			default:
+			}
+			if err := r.writeApplied(services); err != nil {
 				report(err)
 			}
 		}
@@ -91,21 +98,27 @@ type appliedDefinitions struct {
 	Services map[string]*model.Service `json:"services"`
 }
 
-const appliedVersion = 1
+const (
+	appliedVersion = 1
+	applyLater     = 500 * time.Millisecond
+)
 
 // KeepApplied writes in the background; of several versions in a row the last
 // one counts. A kill before it is written makes the next engine read the files.
-func (r *reader) KeepApplied(services map[string]*model.Service) error {
-	data, err := json.Marshal(appliedDefinitions{appliedVersion, r.boot, services})
-	if err != nil {
-		return fmt.Errorf("cannot encode what is applied: %w", err)
-	}
+func (r *reader) KeepApplied(services map[string]*model.Service) {
 	select {
 	case <-r.saving:
 	default:
 	}
-	r.saving <- data
-	return nil
+	r.saving <- services
+}
+
+func (r *reader) writeApplied(services map[string]*model.Service) error {
+	data, err := json.Marshal(appliedDefinitions{appliedVersion, r.boot, services})
+	if err != nil {
+		return fmt.Errorf("cannot encode what is applied: %w", err)
+	}
+	return r.run.WriteFile(appliedFile, data, 0o600)
 }
 
 func (r *reader) Applied() map[string]*model.Service { return r.applied }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,7 @@ func serve(f flags) error {
 	// Two processors' worth of goroutines are plenty: the loop is one, the log
 	// thread another; every further one is memory.
 	runtime.GOMAXPROCS(max(2, min(runtime.NumCPU(), 4)))
+	debug.SetGCPercent(collectAtAtStart)
 	var out console
 	var notes []string
 	note := func(format string, a ...any) {

@@ -15,7 +15,10 @@ type memory struct {
 
 // collectAt is by how many percent the heap may grow before it is collected. The
 // engine's heap is small and its work comes in bursts: memory counts for more.
-const collectAt = 50
+const (
+	collectAt        = 50
+	collectAtAtStart = 400 // while everything is read and nothing is garbage yet
+)
 
 func (m *memory) Quiet() {
 	if m.quiet {

@@ -137,9 +137,7 @@ func (e *Engine) remove(s *service) control.Outcome {
 
 // writeApplied keeps what is applied for the engine after this one.
 func (e *Engine) writeApplied() {
-	if err := e.ports.Definitions.KeepApplied(e.definitions()); err != nil {
-		e.complainOnce("applied", fmt.Sprintf("Cannot keep the applied definitions: %v", err))
-	}
+	e.ports.Definitions.KeepApplied(e.definitions())
 }
 
 // definitions are those in force, by service.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/diag"
 )
@@ -70,7 +71,8 @@ type Engine struct {
 	answered   outcomeCache
 	waiters    map[*waiter]struct{}
 
-	set      Loaded // what was read last
+	events   []control.Event // of this turn, not yet in the history
+	set      Loaded          // what was read last
 	stopping *shutdown
 	code     int // the exit code, once done
 	done     bool
@@ -126,6 +128,7 @@ func (e *Engine) Run() int {
 	quiet := time.NewTimer(quietAfter)
 	for {
 		e.settle()
+		e.writeHistory()
 		if e.done {
 			return e.code
 		}

@@ -223,7 +223,7 @@ type Definitions interface {
 	Render(svc *model.Service) string
 	// KeepApplied stores what is applied, so that a new engine runs the same
 	// definitions whatever the files say by then.
-	KeepApplied(map[string]*model.Service) error
+	KeepApplied(map[string]*model.Service)
 	// Applied returns what KeepApplied stored in this boot, nil if nothing.
 	Applied() map[string]*model.Service
 }
@@ -243,7 +243,7 @@ type Snapshot interface {
 
 // History is the numbered list of what happened.
 type History interface {
-	Append(control.Event) uint64
+	Append(...control.Event) uint64
 	Last() uint64 // the newest cursor
 	Read(ctx context.Context, cursor uint64, follow bool, fn func(control.Event) error) error
 }

@@ -183,11 +183,21 @@ func (s *service) account(old core.State) {
 	}
 }
 
-// record appends one event to the history.
+// record notes one event for the history.
 func (e *Engine) record(name string, run uint64, kind, text string, fields map[string]string) {
-	e.ports.History.Append(control.Event{
+	e.events = append(e.events, control.Event{
 		Time: e.wall(), Service: name, Run: run, Kind: kind, Text: text, Fields: fields,
 	})
+}
+
+// writeHistory writes what one turn of the loop noted. It comes after what the
+// turn had to do: a program must not wait for its own history.
+func (e *Engine) writeHistory() {
+	if len(e.events) > 0 {
+		e.ports.History.Append(e.events...)
+		clear(e.events)
+		e.events = e.events[:0]
+	}
 }
 
 // look does what follows from a service's new state as a whole: its exit is

@@ -94,6 +94,7 @@ func (w *world) guard(f func()) {
 		}()
 		f()
 		w.eng.settle()
+		w.eng.writeHistory()
 		return false
 	}()
 	if died {
@@ -433,13 +434,10 @@ func (d fakeDefinitions) Reread(name string) (*model.Service, diag.List) {
 func (d fakeDefinitions) Changed(name string) bool {
 	return d.w.eng.services[name] == nil || d.w.eng.services[name].def != d.w.defs[name] || d.w.broken[name] != nil
 }
-func (d fakeDefinitions) Look() func(string) bool      { return d.Changed }
-func (d fakeDefinitions) Render(*model.Service) string { return "" }
-func (d fakeDefinitions) KeepApplied(m map[string]*model.Service) error {
-	d.w.applied = m
-	return nil
-}
-func (d fakeDefinitions) Applied() map[string]*model.Service { return d.w.applied }
+func (d fakeDefinitions) Look() func(string) bool                 { return d.Changed }
+func (d fakeDefinitions) Render(*model.Service) string            { return "" }
+func (d fakeDefinitions) KeepApplied(m map[string]*model.Service) { d.w.applied = m }
+func (d fakeDefinitions) Applied() map[string]*model.Service      { return d.w.applied }
 
 type fakeWishes struct{ w *world }
 
@@ -464,11 +462,13 @@ func (f fakeSnapshot) All() map[string][]byte { return f.w.pages }
 
 type fakeHistory struct{ w *world }
 
-func (f fakeHistory) Append(ev control.Event) uint64 {
+func (f fakeHistory) Append(events ...control.Event) uint64 {
 	f.w.port()
-	ev.Cursor = uint64(len(f.w.history) + 1)
-	f.w.history = append(f.w.history, ev)
-	return ev.Cursor
+	for _, ev := range events {
+		ev.Cursor = f.Last() + 1
+		f.w.history = append(f.w.history, ev)
+	}
+	return f.Last()
 }
 func (f fakeHistory) Last() uint64 { return uint64(len(f.w.history)) }
 

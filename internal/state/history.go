@@ -147,13 +147,16 @@ func (h *History) newSegment(first uint64) error {
 	return nil
 }
 
-// Append numbers an event, keeps it and returns its cursor. It makes one write.
-func (h *History) Append(ev control.Event) uint64 {
+// Append numbers events, keeps them and returns the last one's cursor. It makes
+// one write.
+func (h *History) Append(events ...control.Event) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.last++
-	ev.Cursor = h.last
-	h.ring = append(h.ring, ev)
+	for _, ev := range events {
+		h.last++
+		ev.Cursor = h.last
+		h.ring = append(h.ring, ev)
+	}
 	if h.dir != nil {
 		h.save()
 	}
@@ -164,7 +167,7 @@ func (h *History) Append(ev control.Event) uint64 {
 		default:
 		}
 	}
-	return ev.Cursor
+	return h.last
 }
 
 // save writes every event of the ring that is not on disk.
