@@ -201,7 +201,7 @@ func reuseRole() {
 	// differ by a clock tick at least.
 	childEnd, err := pidfd.Open(child)
 	check(err)
-	old := start(main)
+	old := max(start(main), start(child))
 	syscall.Kill(child, syscall.SIGKILL)
 	awaitEnd(childEnd)
 	end(main)
