@@ -61,13 +61,12 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 			st.Why += ": " + exitText(s.info.Last)
 		}
 	case core.Failed:
-		st.Why = s.st.Cause.Fault()
-		if s.fault != "" {
-			st.Why += ": " + s.fault
-		} else if s.info.Last.Run != 0 {
-			st.Why += ": " + exitText(s.info.Last)
-		}
+		st.Why = s.faultText()
 		st.Fault = st.Why
+	case core.Running:
+		if !s.enabled() {
+			st.Why = "disabled: it runs until it is stopped"
+		}
 	case core.Down:
 		switch {
 		case s.wish.Stopped:
@@ -88,6 +87,25 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 			break
 		}
 	}
+}
+
+// faultText says what made abide stop trying: the failure itself, and the rule
+// where the failure alone does not explain it.
+func (s *service) faultText() string {
+	what := s.fault
+	if what == "" && s.info.Last.Run != 0 {
+		what = exitText(s.info.Last)
+	}
+	switch s.st.Cause {
+	case core.CauseTask, core.CauseSpawn:
+		if what != "" {
+			return what
+		}
+	}
+	if what == "" {
+		return s.st.Cause.Fault()
+	}
+	return s.st.Cause.Fault() + ": " + what
 }
 
 func publicExit(x lastExit) *control.Exit {
