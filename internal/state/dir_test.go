@@ -1,0 +1,124 @@
+package state
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+func openRun(t *testing.T) *Run {
+	t.Helper()
+	run, err := OpenRun(filepath.Join(t.TempDir(), "run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { run.Close() })
+	return run
+}
+
+func openState(t *testing.T) *Dir {
+	t.Helper()
+	d, err := OpenState(filepath.Join(t.TempDir(), "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func TestARunDirectoryKeepsItsID(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "run")
+	ids := make([]string, 8)
+	var all sync.WaitGroup
+	for i := range ids {
+		all.Go(func() {
+			run, err := OpenRun(path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer run.Close()
+			ids[i] = run.ID()
+		})
+	}
+	all.Wait()
+	for _, id := range ids {
+		if len(id) != 16 || id != ids[0] {
+			t.Errorf("ids are %q", ids)
+			break
+		}
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the directory holds %v, %v, want only the id", entries, err)
+	}
+}
+
+func TestTheUmaskDoesNotDecideTheModeOfADirectory(t *testing.T) {
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	run := openRun(t)
+	info, err := os.Stat(run.Path())
+	if err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("mode is %v, %v, want 0755", info.Mode(), err)
+	}
+}
+
+func TestADirectoryThatOthersCouldHavePreparedIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	good := filepath.Join(dir, "good")
+	for path, prepare := range map[string]func(string) error{
+		"link":     func(p string) error { return errors.Join(os.MkdirAll(good, 0o755), os.Symlink(good, p)) },
+		"file":     func(p string) error { return os.WriteFile(p, nil, 0o644) },
+		"writable": func(p string) error { return errors.Join(os.Mkdir(p, 0o755), os.Chmod(p, 0o775)) },
+		"foreign":  func(p string) error { return errors.Join(os.Mkdir(p, 0o755), os.Chown(p, 64997, 0)) },
+		"bad id": func(p string) error {
+			return errors.Join(os.Mkdir(p, 0o755), os.WriteFile(filepath.Join(p, "id"), []byte("../../x"), 0o644))
+		},
+		"id link": func(p string) error {
+			return errors.Join(os.Mkdir(p, 0o755), os.Symlink("/etc/hostname", filepath.Join(p, "id")))
+		},
+	} {
+		path = filepath.Join(dir, path)
+		if err := prepare(path); err != nil {
+			t.Fatal(err)
+		}
+		if run, err := OpenRun(path); err == nil {
+			t.Errorf("%s is accepted", path)
+			run.Close()
+		} else if !strings.HasPrefix(err.Error(), "cannot ") || !strings.Contains(err.Error(), path) {
+			t.Errorf("the error does not name the object: %v", err)
+		}
+	}
+}
+
+func TestFilesThatAreNoFilesAreNotRead(t *testing.T) {
+	d := openState(t)
+	if err := syscall.Mkfifo(filepath.Join(d.Path(), "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.WriteFile("large", make([]byte, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"fifo", "large", "../state", "missing"} {
+		if data, err := d.ReadFile(name, 99); err == nil {
+			t.Errorf("%s is read as %q", name, data)
+		}
+	}
+	if _, err := d.ReadFile("missing", 99); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file is %v", err)
+	}
+}
+
+func TestSecretsAreMasked(t *testing.T) {
+	got := MaskEnv([]string{"PATH=/bin", "DB_PASSWORD=x=y", "api_key=1", "MY_TOKEN=", "CLIENT_SECRET=s", "A=TOKEN", "SECRET"})
+	want := "PATH=/bin DB_PASSWORD=*** api_key=*** MY_TOKEN=*** CLIENT_SECRET=*** A=TOKEN ***"
+	if s := strings.Join(got, " "); s != want {
+		t.Errorf("got %s, want %s", s, want)
+	}
+}
