@@ -170,3 +170,45 @@ func benchPeer(b *testing.B, base string, peer []string, perWrite int) {
 	b.ReportMetric(total/b.Elapsed().Seconds()/1e6, "Mlines/s")
 	b.ReportMetric(cpu.Seconds()/(total*100/1e9), "cpu-s/GB")
 }
+
+// BenchmarkBegin is what capturing costs a start: two FIFOs made, opened and
+// watched; and BenchmarkOpen what it costs a new Manager to be ready.
+func BenchmarkBegin(b *testing.B) {
+	in := newInstance(b)
+	m := in.open()
+	run := uint64(0)
+	for b.Loop() {
+		run++
+		if _, err := m.Begin("web", run, 0, 0, &benchSpec); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		done := make(chan struct{})
+		m.Ended("web", run, func() { close(done) })
+		m.Abandon("web", run)
+		<-done
+		b.StartTimer()
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	in := newInstance(b)
+	m := in.open()
+	for i := range 1000 {
+		if _, err := m.Begin("w"+strconv.Itoa(i), 1, 0, 0, &benchSpec); err != nil {
+			b.Fatal(err)
+		}
+	}
+	m.Close()
+	for b.Loop() {
+		m := in.open()
+		for i := range 1000 {
+			if _, err := m.Adopt("w"+strconv.Itoa(i), 1, &benchSpec); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StopTimer()
+		m.Close()
+		b.StartTimer()
+	}
+}

@@ -27,9 +27,8 @@ type relief struct {
 	armed    atomic.Bool
 	idle     atomic.Bool   // the thread sleeps because there is nothing to do
 	turn     atomic.Uint64 // counts what the thread does
-	active   atomic.Bool
-	mu       sync.Mutex // held while pipes are emptied
-	seen     uint64     // the turn when the timer was set
+	mu       sync.Mutex    // held by whoever takes from a pipe, or closes one
+	seen     uint64        // the turn when the timer was set
 }
 
 // relieved is what was dropped from a source while the thread was stuck.
@@ -46,15 +45,8 @@ func (m *Manager) watch() {
 	}
 }
 
-// progress tells that the thread is about to do something new. Behind it nobody
-// else touches a pipe.
-func (m *Manager) progress() {
-	m.relief.turn.Add(1)
-	if m.relief.active.Load() {
-		m.relief.mu.Lock()
-		defer m.relief.mu.Unlock()
-	}
-}
+// progress tells that the thread is about to do something new.
+func (m *Manager) progress() { m.relief.turn.Add(1) }
 
 // check is called by the timer.
 func (m *Manager) check() {
@@ -76,10 +68,7 @@ func (m *Manager) check() {
 
 // relieve empties pipes until the thread's turn is over.
 func (m *Manager) relieve(turn uint64) {
-	r := &m.relief
 	buf := make([]byte, 64<<10)
-	r.active.Store(true)
-	defer r.active.Store(false)
 	for m.relieveOnce(turn, buf) {
 		time.Sleep(reliefNap)
 	}
@@ -113,7 +102,8 @@ func (m *Manager) relieveOnce(turn uint64, buf []byte) bool {
 	return true
 }
 
-// account brings what was dropped from a source into the records of its logs.
+// account brings what was dropped from a source into the records of its logs. It
+// is called between takes, with relief.mu held.
 func (m *Manager) account(src *source) {
 	lost := src.relieved
 	if lost.bytes == 0 {

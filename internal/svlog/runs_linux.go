@@ -60,7 +60,7 @@ type source struct {
 	closed  bool
 
 	blocks   atomic.Bool // one of its logs has when_full = "block"
-	relieved relieved    // guarded by relief.mu while that is active
+	relieved relieved    // guarded by relief.mu
 }
 
 func (r *runRec) text() string { return string(r.name[:r.nameLen.Load()]) }
@@ -226,15 +226,13 @@ func (m *Manager) service(name string) *service {
 
 // leave takes back enter and what came after it.
 func (m *Manager) leave(r *run) {
-	for _, src := range r.live {
-		unix.EpollCtl(m.epoll, unix.EPOLL_CTL_DEL, src.fd, nil)
-		unix.Close(src.fd)
-		os.Remove(src.path)
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, src := range r.live {
 		delete(m.sources, src.id)
+		unix.EpollCtl(m.epoll, unix.EPOLL_CTL_DEL, src.fd, nil)
+		unix.Close(src.fd)
+		os.Remove(src.path)
 	}
 	delete(m.runs, r.key)
 	r.svc.runs--
@@ -314,7 +312,6 @@ func (m *Manager) serve(src *source) {
 		k.waiting = append(k.waiting, src)
 		return
 	}
-	m.account(src)
 	n, eof := m.takeFrom(src)
 	if n > 0 {
 		m.takes++
@@ -356,9 +353,14 @@ func (m *Manager) closeSource(src *source) {
 	for _, k := range src.sinks {
 		k.refs--
 	}
+	unix.Unlink(src.path)
+	m.relief.mu.Lock()
+	m.mu.Lock()
+	delete(m.sources, src.id)
+	m.mu.Unlock()
 	unix.EpollCtl(m.epoll, unix.EPOLL_CTL_DEL, src.fd, nil)
 	unix.Close(src.fd)
-	unix.Unlink(src.path)
+	m.relief.mu.Unlock()
 	r := src.run
 	for i, s := range r.live {
 		if s == src {
@@ -366,9 +368,6 @@ func (m *Manager) closeSource(src *source) {
 			break
 		}
 	}
-	m.mu.Lock()
-	delete(m.sources, src.id)
-	m.mu.Unlock()
 	m.runDone(r)
 }
 

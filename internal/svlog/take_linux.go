@@ -178,10 +178,13 @@ func (m *Manager) takeFrom(src *source) (n int, ended bool) {
 	if st == nil || !src.safe || st.trim() != nil {
 		return m.takeIntoMemory(t)
 	}
+	m.relief.mu.Lock()
+	m.account(src)
 	t.st, t.rec = st, st.rec
 	t.begin(uint64(st.size), nil)
 	at("take begun")
 	n, err := st.splice(src.fd)
+	m.relief.mu.Unlock()
 	at("taken")
 	if n > 0 {
 		t.bytes = st.mem[st.size-int64(n) : st.size]
@@ -213,7 +216,10 @@ func (m *Manager) takeIntoMemory(t *take) (int, bool) {
 	if m.in == nil {
 		m.in = make([]byte, 64<<10)
 	}
+	m.relief.mu.Lock()
+	m.account(t.src)
 	n, err := ignoringEINTR(func() (int, error) { return unix.Read(t.src.fd, m.in) })
+	m.relief.mu.Unlock()
 	if n <= 0 {
 		return 0, err == nil
 	}
