@@ -14,7 +14,7 @@ func (b *bench) idleAndStatus() {
 		defer i.remove()
 		if _, err := i.start(); err != nil {
 			b.report.fault("%v", err)
-			i.end(i.own())
+			i.end()
 			continue
 		}
 		running = append(running, i)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long anything may take before the run calls it broken.
-const patience = 2 * time.Minute
+const patience = time.Minute
 
 // instance is one supervisor with its services, started and stopped as often as
 // the measures ask. Its folder, and with it what the supervisor prepared there
@@ -178,7 +178,6 @@ func (i *instance) own() []int { return tree(i.process.Process.Pid, "stamp", "wr
 // stop gives the order to end everything and returns the time until the last
 // service is gone. Afterwards nothing of the supervisor is left.
 func (i *instance) stop() (time.Duration, error) {
-	own := i.own()
 	watch, err := watchExits(i.pids)
 	if err != nil {
 		return 0, err
@@ -195,50 +194,62 @@ func (i *instance) stop() (time.Duration, error) {
 	}
 	last, err := watch.wait(patience)
 	took := time.Duration(last - begin)
-	i.end(own)
+	i.end()
 	if err != nil {
 		return 0, fmt.Errorf("cannot stop %s: %w", i.kind.name, err)
 	}
 	return took, nil
 }
 
-// end lets the supervisor's processes end and then kills what has not. The
-// svscan of daemontools, for one, is not meant to end.
-func (i *instance) end(own []int) {
+// end lets the supervisor end by itself, and then kills whatever of it is left.
+// The svscan of daemontools is not meant to end: it would start anew what has
+// just been stopped.
+func (i *instance) end() {
+	if i.kind.endless {
+		i.process.Process.Kill()
+	}
 	done := make(chan struct{})
 	go func() {
 		i.process.Wait()
 		close(done)
 	}()
-	grace := 10 * time.Second
-	if i.kind.stopCommand != nil {
-		grace = time.Second
-	}
 	select {
 	case <-done:
-	case <-time.After(grace):
+	case <-time.After(10 * time.Second):
 		i.process.Process.Kill()
 		<-done
 	}
-	for _, pid := range append(own, i.pids...) {
-		if ours(pid, i.setting) {
+	sweep(i.setting.dir)
+}
+
+// sweep kills every process that works in a folder of this run or has it on its
+// command line, until there is none.
+func sweep(dir string) {
+	for range 100 {
+		found := false
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			pid, err := strconv.Atoi(e.Name())
+			if err != nil || pid == os.Getpid() || !within(pid, dir) {
+				continue
+			}
+			found = true
 			unix.Kill(pid, unix.SIGKILL)
 		}
+		if !found {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-// ours tells whether a pid that was once a process of this instance still is
-// one, by its working directory: each runs in the instance's folder or below.
-func ours(pid int, s *setting) bool {
-	if pid <= 0 {
-		return false
-	}
-	dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
-	if err == nil && (dir == s.dir || strings.HasPrefix(dir, s.dir+string(filepath.Separator))) {
+func within(pid int, dir string) bool {
+	at, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+	if err == nil && (at == dir || strings.HasPrefix(at, dir+"/")) {
 		return true
 	}
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && strings.Contains(string(line), s.dir)
+	return err == nil && strings.Contains(string(line), dir+"/")
 }
 
 // exitWatch tells when processes that are not our children end.

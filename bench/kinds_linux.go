@@ -29,6 +29,7 @@ type kind struct {
 	// throttled kinds wait about a second before every restart, by design, and
 	// are measured less often.
 	throttled bool
+	endless   bool // does not end with its services and has to be killed
 	note      string
 }
 
@@ -128,6 +129,7 @@ func daemontoolsKind() *kind {
 		prepare:     runFiles,
 		command:     func(s *setting) []string { return []string{"svscan", s.path("services")} },
 		stopCommand: everyFolder("svc", "-dx"),
+		endless:     true,
 		statusOne:   func(s *setting) []string { return []string{"svstat", s.path("services", s.name(0))} },
 		statusAll:   everyFolder("svstat"),
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -109,6 +110,8 @@ func (b *bench) run(bin, base, who, only string) error {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
+	defer sweep(b.dir)
+	b.endWhenTold()
 	if err := os.Chmod(b.dir, 0o755); err != nil {
 		return err
 	}
@@ -126,6 +129,18 @@ func (b *bench) run(bin, base, who, only string) error {
 		fmt.Fprintf(os.Stderr, " %.0f s\n", time.Since(begin).Seconds())
 	}
 	return nil
+}
+
+// endWhenTold leaves nothing behind when the run is interrupted.
+func (b *bench) endWhenTold() {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	go func() {
+		<-told
+		sweep(b.dir)
+		os.RemoveAll(b.dir)
+		os.Exit(130)
+	}()
 }
 
 func selectKinds(who string) ([]*kind, error) {

@@ -14,7 +14,7 @@ func (b *bench) alone() {
 		defer i.remove()
 		if _, err := i.start(); err != nil {
 			b.report.fault("%v", err)
-			i.end(i.own())
+			i.end()
 			running = slices.DeleteFunc(slices.Clone(running), func(other *instance) bool { return other == i })
 		}
 	}
@@ -53,14 +53,19 @@ func (b *bench) many() {
 	for _, i := range list {
 		defer i.remove()
 	}
+	broken := map[*instance]bool{}
 	first := 0
 	if b.warmUp {
 		first = -1
 	}
 	for round := first; round < b.rounds; round++ {
 		for _, i := range rotated(list, round+1) {
+			if broken[i] {
+				continue
+			}
 			if err := b.oneRound(i, round); err != nil {
 				b.report.fault("%v", err)
+				broken[i] = true
 			}
 		}
 	}
@@ -75,7 +80,7 @@ func (b *bench) oneRound(i *instance, round int) error {
 
 	took, err := i.start()
 	if err != nil {
-		i.end(i.own())
+		i.end()
 		return err
 	}
 	i.settle()

@@ -31,7 +31,7 @@ func (b *bench) soakOne(k *kind) error {
 	}
 	defer i.remove()
 	if _, err := i.start(); err != nil {
-		i.end(i.own())
+		i.end()
 		return err
 	}
 	defer i.stop()
@@ -86,7 +86,7 @@ func (b *bench) adopt() {
 		defer i.remove()
 		if _, err := i.start(); err != nil {
 			b.report.fault("%v", err)
-			i.end(i.own())
+			i.end()
 			return
 		}
 		for range max(1, b.rounds*2) {
