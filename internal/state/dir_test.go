@@ -2,7 +2,6 @@ package state
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,24 +93,6 @@ func TestADirectoryThatOthersCouldHavePreparedIsRefused(t *testing.T) {
 		} else if !strings.HasPrefix(err.Error(), "cannot ") || !strings.Contains(err.Error(), path) {
 			t.Errorf("the error does not name the object: %v", err)
 		}
-	}
-}
-
-func TestFilesThatAreNoFilesAreNotRead(t *testing.T) {
-	d := openState(t)
-	if err := syscall.Mkfifo(filepath.Join(d.Path(), "fifo"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.WriteFile("large", make([]byte, 100), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"fifo", "large", "../state", "missing"} {
-		if data, err := d.ReadFile(name, 99); err == nil {
-			t.Errorf("%s is read as %q", name, data)
-		}
-	}
-	if _, err := d.ReadFile("missing", 99); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a missing file is %v", err)
 	}
 }
 

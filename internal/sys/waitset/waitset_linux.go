@@ -66,8 +66,16 @@ func (s *Set) Wait(ctx context.Context, deadline time.Time) ([]int, error) {
 	if err := s.file.SetReadDeadline(deadline); err != nil {
 		return nil, fmt.Errorf("cannot set a deadline: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { s.file.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	hurried := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		s.file.SetReadDeadline(time.Unix(1, 0))
+		close(hurried)
+	})
+	defer func() {
+		if !stop() {
+			<-hurried // it must not hurry the next wait
+		}
+	}()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
