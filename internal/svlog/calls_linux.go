@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/abide-project/abide/internal/model"
 )
@@ -150,6 +153,7 @@ func (m *Manager) forget(svc *service) {
 	m.mu.Lock()
 	files := svc.files
 	svc.files = nil
+	svc.removeSpares()
 	delete(m.services, svc.name)
 	m.mu.Unlock()
 	for _, k := range files {
@@ -206,7 +210,9 @@ func (m *Manager) Sweep() error {
 				if file.Type()&os.ModeNamedPipe == 0 {
 					continue
 				}
-				if key, s, ok := parseFIFO(folder.Name(), file.Name()); ok {
+				if isSpare(file.Name()) {
+					m.sweepSpare(folder.Name(), filepath.Join(root, folder.Name(), file.Name()))
+				} else if key, s, ok := parseFIFO(folder.Name(), file.Name()); ok {
 					m.sweepFIFO(key, s)
 				}
 			}
@@ -233,6 +239,16 @@ func (m *Manager) Sweep() error {
 			m.dropSink(k)
 		}
 	})
+}
+
+// sweepSpare removes a spare FIFO that an earlier Manager kept.
+func (m *Manager) sweepSpare(service, path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	svc := m.services[service]
+	if svc == nil || !slices.ContainsFunc(svc.spares, func(s spare) bool { return s.path == path }) {
+		unix.Unlink(path)
+	}
 }
 
 // sweepFIFO takes up a FIFO that belongs to no known run.

@@ -179,7 +179,7 @@ func crashRun(t *testing.T, base string, spec *model.Log, out, errs []string, cr
 			}
 		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(in.run, "services/web/*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(in.run, "services/web/[0-9r]*")); len(left) > 0 {
 		t.Fatalf("crash at %q: %v left", where, left)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "log/web/*.new")); len(left) > 0 {

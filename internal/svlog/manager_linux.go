@@ -65,8 +65,10 @@ type Manager struct {
 	left     map[runKey]uint32 // runs of an earlier Manager, by slot in the journal
 	subs     map[string][]chan struct{}
 	todo     []func()
-	woken    bool
-	closed   bool
+
+	spareNumber uint64
+	woken       bool
+	closed      bool
 
 	done chan struct{}
 }

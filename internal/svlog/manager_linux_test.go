@@ -357,7 +357,7 @@ func TestRunsLeftBehindAreSweptIntoTheirLogs(t *testing.T) {
 	// What is left ends when its last writer does.
 	in.barrier()
 	in.barrier()
-	if left, _ := filepath.Glob(filepath.Join(in.run, "services/web/*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(in.run, "services/web/[0-9r]*")); len(left) > 0 {
 		t.Errorf("%v left", left)
 	}
 	b, _ := os.ReadFile(own)
@@ -367,6 +367,55 @@ func TestRunsLeftBehindAreSweptIntoTheirLogs(t *testing.T) {
 	in.end("keep", 4, kept)
 	if got := in.texts("keep"); !slices.Equal(got, []string{"4 out kept"}) {
 		t.Errorf("kept: %q", got)
+	}
+}
+
+func TestFIFOsAreUsedAgainButNotByAnotherUser(t *testing.T) {
+	in := newInstance(t)
+	in.open()
+	inode := func(path string) uint64 {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode&0o777 != 0o600 {
+			t.Errorf("%s has mode %o", path, st.Mode&0o777)
+		}
+		return st.Ino
+	}
+	begin := func(run uint64, uid int) (Pipes, program) {
+		p, err := in.m.Begin("web", run, uid, uid, fileSpec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p, in.program(p)
+	}
+	pipes, p := begin(1, 1001)
+	first := inode(pipes.Out.Path)
+	os.Chmod(pipes.Out.Path, 0o666)
+	p.out.WriteString("one")
+	in.end("web", 1, p)
+
+	pipes, p = begin(2, 1002)
+	if inode(pipes.Out.Path) == first || inode(pipes.Err.Path) == first {
+		t.Error("another user has the FIFO")
+	}
+	p.out.WriteString("two\n")
+	in.end("web", 2, p)
+
+	pipes, p = begin(3, 1001)
+	if inode(pipes.Out.Path) != first && inode(pipes.Err.Path) != first {
+		t.Error("the FIFO was not used again")
+	}
+	p.out.WriteString("three\n")
+	in.end("web", 3, p)
+	if got, want := in.texts("web"), []string{"1 out one", "2 out two", "3 out three"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	in.m.Forget("web")
+	in.barrier()
+	if left, _ := filepath.Glob(filepath.Join(in.run, "services/web/*")); len(left) > 0 {
+		t.Errorf("%v left", left)
 	}
 }
 

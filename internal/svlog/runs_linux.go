@@ -1,7 +1,6 @@
 package svlog
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +20,7 @@ type service struct {
 	files        []*sink // guarded by Manager.mu
 	runs         int
 	forgotten    bool
+	spares       []spare
 	consoleBytes atomic.Uint64 // dropped because the console was slow
 	consoleLines atomic.Uint64
 }
@@ -55,6 +55,7 @@ type source struct {
 	safe    bool // all its records are in the journal
 	placed  bool // sinks and console are those of the definition
 	fromRec bool // its sinks are those in the record: no definition is known
+	eof     bool // nobody has it open for writing
 	turns   int  // taken since its run was abandoned
 	queued  bool
 	closed  bool
@@ -255,49 +256,6 @@ func (m *Manager) listen(r *run) error {
 	return nil
 }
 
-func (m *Manager) openFIFO(r *run, path string, fresh bool) (int, error) {
-	if fresh {
-		err := unix.Mkfifo(path, 0o600)
-		if err == unix.ENOENT {
-			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-				return -1, err
-			}
-			err = unix.Mkfifo(path, 0o600)
-		}
-		if err == unix.EEXIST {
-			if err := os.Remove(path); err != nil {
-				return -1, err
-			}
-			err = unix.Mkfifo(path, 0o600)
-		}
-		if err != nil {
-			return -1, err
-		}
-	}
-	fd, err := ignoringEINTR(func() (int, error) {
-		return unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	})
-	if err != nil {
-		return -1, err
-	}
-	if fresh {
-		if (r.uid >= 0 && r.uid != os.Geteuid()) || (r.gid >= 0 && r.gid != os.Getegid()) {
-			err = unix.Fchown(fd, r.uid, r.gid)
-		}
-	} else {
-		var st unix.Stat_t
-		if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFIFO {
-			err = errors.New("it is not a FIFO")
-		}
-		r.uid, r.gid = int(st.Uid), int(st.Gid)
-	}
-	if err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
-
 // serve takes a turn at one source.
 func (m *Manager) serve(src *source) {
 	src.queued = false
@@ -313,7 +271,7 @@ func (m *Manager) serve(src *source) {
 		return
 	}
 	n, eof := m.takeFrom(src)
-	if n > 0 {
+	if src.eof = eof; n > 0 {
 		m.takes++
 		m.taken += n
 	}
@@ -353,7 +311,7 @@ func (m *Manager) closeSource(src *source) {
 	for _, k := range src.sinks {
 		k.refs--
 	}
-	unix.Unlink(src.path)
+	m.retire(src)
 	m.relief.mu.Lock()
 	m.mu.Lock()
 	delete(m.sources, src.id)
