@@ -35,7 +35,7 @@ func (e *Engine) Exited(x Exit) {
 		e.feed(s, core.Event{Kind: core.EvSpawnFailed, Run: x.Run})
 		return
 	}
-	oom := s.group != nil && s.group.OOMKilled()
+	oom := x.Known && syscall.WaitStatus(x.Status).Signal() == sigKILL && s.group != nil && s.group.OOMKilled()
 	s.info.Last = lastExit{Run: x.Run, At: x.At.UnixNano(), Status: x.Status, Known: x.Known, OOM: oom}
 	end := classify(s.def, s.info.Last, &s.st)
 	text := exitText(s.info.Last)
@@ -43,8 +43,10 @@ func (e *Engine) Exited(x Exit) {
 		text += fmt.Sprintf(", %s cpu", x.CPU.Round(time.Millisecond))
 	}
 	e.record(s.name, x.Run, "exit", text, nil)
-	e.endLog(s.name, x.Run)
 	e.feed(s, core.Event{Kind: core.EvExited, Run: x.Run, End: end, At: core.Time(x.Boot)})
+	// The next run is ordered before anything else is done about the last one.
+	e.settle()
+	e.endLog(s.name, x.Run)
 }
 
 // classify says in the core's words how a run ended, by [restart].
