@@ -154,7 +154,7 @@ func (g *group) Empty(mainGone bool) bool {
 		populated, err := g.populated()
 		return err == nil && !populated
 	case Traced:
-		return g.noOrphans() || len(g.Members()) == 0
+		return g.noOrphans() || g.nothingFound()
 	}
 	return true
 }
@@ -197,6 +197,29 @@ func (g *group) noOrphans() bool {
 		}
 	}
 	return true
+}
+
+// maxGlances bounds how long Empty looks before it leaves the answer to a hunt.
+const maxGlances = 8
+
+// nothingFound looks at all orphans. One that ended meanwhile may have left
+// something, so it looks until nothing else has vanished.
+func (g *group) nothingFound() bool {
+	var m motion
+	for range maxGlances {
+		found := false
+		seen, err := g.find(func(*held) bool {
+			found = true
+			return false
+		}, nil)
+		switch {
+		case err != nil || found:
+			return false
+		case !m.since(seen):
+			return true
+		}
+	}
+	return false
 }
 
 func (g *group) Members() []int {

@@ -20,8 +20,10 @@ type hunt struct {
 	byFD   map[int]*held // the same, by pidfd
 	denied map[int]*held // we may not signal them
 	strays []Stray
-	events int // cgroup.events, -1 without
-	limit  int // pidfds from this number on are not kept
+	motion motion
+	moving bool // something vanished at the latest look that had not before
+	events int  // cgroup.events, -1 without
+	limit  int  // pidfds from this number on are not kept
 	ended  int
 	failed error
 }
@@ -125,15 +127,20 @@ func (h *hunt) send(one *held, signals ...syscall.Signal) (keep bool) {
 	return h.hold(one)
 }
 
-// find is group.find for what is not held yet. It keeps the strays of the latest
-// look.
+// find is group.find for what is not held yet. It keeps what else was seen.
 func (h *hunt) find(visit func(*held) bool) (fresh int) {
-	h.strays, h.failed = h.g.find(func(one *held) bool {
+	var seen sight
+	seen, h.failed = h.g.find(func(one *held) bool {
 		fresh++
 		return visit(one)
 	}, h.holds)
+	h.strays, h.moving = seen.strays, h.motion.since(seen)
 	return fresh
 }
+
+// maxMoving is how often in a row a look that found nothing is repeated because
+// processes come and go. Most of them are other runs' short-lived orphans.
+const maxMoving = 1000
 
 // ask sends TERM and CONT to everything and waits. It returns true when nothing
 // is left, false when there is something to kill.
@@ -144,10 +151,14 @@ func (h *hunt) ask(ctx context.Context, deadline time.Time) bool {
 	if h.g.Kind() == Cgroup {
 		_ = h.g.freezer(false) // a paused run would not see the signal
 	}
-	for {
+	for moving := 0; ; {
 		fresh := h.find(func(one *held) bool {
 			return h.send(one, syscall.SIGTERM, syscall.SIGCONT)
 		})
+		if fresh == 0 && len(h.held) == 0 && h.moving && moving < maxMoving {
+			moving++
+			continue
+		}
 		if len(h.held) == 0 && !h.populated() && (fresh == 0 || h.failed != nil) {
 			return h.failed == nil
 		}
@@ -279,7 +290,7 @@ func (h *hunt) killEach(ctx context.Context) bool {
 	}
 	h.strike(syscall.SIGSTOP)
 	unheld := 0
-	for quiet := 0; quiet < 2 && ctx.Err() == nil; {
+	for quiet, moving := 0, 0; quiet < 2 && ctx.Err() == nil; {
 		fresh := h.find(func(one *held) bool {
 			if halted && h.hold(one) || !halted && h.send(one, syscall.SIGSTOP) {
 				return true
@@ -292,8 +303,13 @@ func (h *hunt) killEach(ctx context.Context) bool {
 		if h.failed != nil || unheld > 0 {
 			break // what is held is killed first, which gives descriptors back
 		}
-		if quiet++; fresh > 0 {
-			quiet = 0
+		switch {
+		case fresh > 0:
+			quiet, moving = 0, 0
+		case h.moving && moving < maxMoving:
+			quiet, moving = 0, moving+1
+		default:
+			quiet++
 		}
 	}
 	nothing := len(h.held) == 0 && unheld == 0

@@ -57,18 +57,18 @@ func descriptors() int {
 // findListed calls visit with every process of the control group. All pidfds are
 // opened first and the list is read again: what is listed then, while its pidfd
 // says that it lives, is the process the pidfd was opened for.
-func (g *group) findListed(visit func(*held) bool, skip func(int) bool) error {
+func (g *group) findListed(visit func(*held) bool, skip func(int) bool) (seen sight, failed error) {
 	dir, err := g.openLeaf()
 	if errors.Is(err, unix.ENOENT) {
-		return nil
+		return seen, nil
 	}
 	if err != nil {
-		return err
+		return seen, err
 	}
 	defer dir.Close()
 	pids, err := dir.Procs()
 	if err != nil {
-		return err
+		return seen, err
 	}
 	opened := make(map[int]*held, len(pids))
 	defer func() {
@@ -76,7 +76,6 @@ func (g *group) findListed(visit func(*held) bool, skip func(int) bool) error {
 			pidfd.Close(h.fd)
 		}
 	}()
-	var failed error
 	limit := descriptors() - spareFDs
 	for _, pid := range pids {
 		if opened[pid] != nil || g.m.own(pid) || skip != nil && skip(pid) {
@@ -91,21 +90,22 @@ func (g *group) findListed(visit func(*held) bool, skip func(int) bool) error {
 			failed = fmt.Errorf("cannot look at all processes of %s: %w", g.name, err)
 			break
 		}
-		if err != nil {
-			continue // it has gone
-		}
-		if pidfd.Ended(fd) {
+		if err == nil && pidfd.Ended(fd) {
 			pidfd.Close(fd)
+			err = unix.ESRCH
+		}
+		if err != nil {
+			seen.vanished = append(seen.vanished, pid)
 			continue
 		}
 		opened[pid] = &held{proc: proc{pid: pid}, fd: fd}
 	}
 	if len(opened) == 0 {
-		return failed
+		return seen, failed
 	}
 	again, err := dir.Procs()
 	if err != nil {
-		return err
+		return seen, err
 	}
 	for _, pid := range again {
 		h := opened[pid]
@@ -118,11 +118,17 @@ func (g *group) findListed(visit func(*held) bool, skip func(int) bool) error {
 				h.start, h.comm = stat.Start, stat.Comm
 			}
 		}
-		if pidfd.Ended(h.fd) || !visit(h) {
+		if pidfd.Ended(h.fd) {
+			seen.vanished = append(seen.vanished, pid)
+			pidfd.Close(h.fd)
+		} else if !visit(h) {
 			pidfd.Close(h.fd)
 		}
 	}
-	return failed
+	for pid := range opened {
+		seen.vanished = append(seen.vanished, pid)
+	}
+	return seen, failed
 }
 
 // freezer stops all processes of the control group at once, or lets them go on.

@@ -31,19 +31,42 @@ var errNone = errors.New("nothing here tells which processes belong to a run")
 // find calls visit with every process of the run; visit returns true to keep the
 // pidfd. A process for which known returns true, because the caller holds it and
 // it lives, is passed over, but what descends from it is not.
-//
-// It also returns the orphans that may have come from the run and show nothing of
-// it.
-func (g *group) find(visit func(*held) bool, known func(pid int) bool) ([]Stray, error) {
+func (g *group) find(visit func(*held) bool, known func(pid int) bool) (sight, error) {
 	switch g.Kind() {
 	case Cgroup:
-		return nil, g.findListed(visit, known)
+		return g.findListed(visit, known)
 	case Traced:
 		t := tracer{g: g, visit: visit, known: known, done: make(map[int]bool)}
 		err := t.run()
-		return t.strays, err
+		return t.sight, err
 	}
-	return nil, errNone
+	return sight{}, errNone
+}
+
+// sight is what a look saw besides the processes of the run.
+type sight struct {
+	// strays are orphans that may have come from the run and show nothing of it.
+	strays []Stray
+
+	// vanished are processes that were listed and had ended when they were looked
+	// at. Each may have left a successor that is not in the list.
+	vanished []int
+}
+
+// motion compares looks that follow each other.
+type motion struct{ gone map[int]bool }
+
+// since reports whether a process vanished in a look that had not in the one
+// before. A zombie that nobody reaps vanishes in each and moves nothing.
+func (m *motion) since(seen sight) bool {
+	gone := make(map[int]bool, len(seen.vanished))
+	moving := false
+	for _, pid := range seen.vanished {
+		gone[pid] = true
+		moving = moving || !m.gone[pid]
+	}
+	m.gone = gone
+	return moving
 }
 
 // own reports whether a process is one of abide's.
@@ -58,15 +81,15 @@ func (m *Manager) own(pid int) bool {
 
 // tracer is one look at the processes of a run.
 type tracer struct {
-	g      *group
-	main   proc
-	visit  func(*held) bool
-	known  func(int) bool
-	table  map[int][]int // children by parent, where proc has no children files
-	done   map[int]bool
-	todo   []node
-	strays []Stray
-	full   error // there was no room to look at everything
+	g     *group
+	main  proc
+	visit func(*held) bool
+	known func(int) bool
+	table map[int][]int // children by parent, where proc has no children files
+	done  map[int]bool
+	todo  []node
+	sight
+	full error // there was no room to look at everything
 }
 
 // node is a process to look at.
@@ -129,6 +152,7 @@ func (t *tracer) look(n node) {
 	fd, err := pidfd.Open(n.pid)
 	if err != nil {
 		t.check(err)
+		t.vanished = append(t.vanished, n.pid)
 		return
 	}
 	keep := false
@@ -141,7 +165,11 @@ func (t *tracer) look(n node) {
 	// one still lives afterwards.
 	stat, err := proctree.ReadStat(t.g.m.proc, n.pid)
 	t.check(err)
-	if err != nil || stat.Gone() || n.start != 0 && stat.Start != n.start || n.parent != 0 && stat.Ppid != n.parent {
+	switch {
+	case n.start != 0 && (err != nil || stat.Start != n.start):
+		return // it was remembered, not listed
+	case err != nil || stat.Gone() || n.parent != 0 && stat.Ppid != n.parent:
+		t.vanished = append(t.vanished, n.pid)
 		return
 	}
 	t.done[n.pid] = true
@@ -158,6 +186,7 @@ func (t *tracer) look(n node) {
 	h := &held{proc: proc{stat.Pid, stat.Start}, comm: stat.Comm, fd: fd}
 	switch {
 	case pidfd.Ended(fd):
+		t.vanished = append(t.vanished, n.pid)
 		return
 	case member:
 		keep = t.visit(h)
