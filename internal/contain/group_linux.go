@@ -368,12 +368,10 @@ func (g *group) Usage() Usage {
 }
 
 func (g *group) OOMKilled() bool {
-	dir, err := g.openLeaf()
-	if err != nil || g.m.v1 != "" {
+	if g.leaf.base == nil || g.m.v1 != "" {
 		return false
 	}
-	defer dir.Close()
-	kills, err := dir.Field("memory.events", "oom_kill")
+	kills, err := g.leaf.base.Field(g.leaf.name+"/memory.events", "oom_kill")
 	return err == nil && kills > 0
 }
 
