@@ -48,7 +48,7 @@ var parts = []struct {
 }
 
 func main() {
-	b := &bench{services: 1000, rounds: 5, singles: 60, warmUp: true, idle: time.Minute,
+	b := &bench{services: 1000, rounds: 4, singles: 60, warmUp: true, idle: time.Minute,
 		logLines: 3_000_000, logRounds: 3, statusCalls: 20, soak: 2000}
 	bin := flag.String("bin", "bin", "folder of abide's programs")
 	who := flag.String("who", "", "measure only these, by comma; C and abide are what the ratios need")
