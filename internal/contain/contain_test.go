@@ -17,6 +17,10 @@ const report = `sub report { open(my $r, ">>", $ARGV[0]) or die; syswrite($r, "$
 
 const forever = `sleep 1000 while 1;`
 
+// alertly is forever for programs with signal handlers, which perl runs between
+// two operations: a signal just before a long sleep would wait for its end.
+const alertly = `select(undef, undef, undef, 0.01) while 1;`
+
 // daemonize is the classic double fork.
 const daemonize = report + `use POSIX "setsid"; fork and exit; setsid; my $middle = $$; fork and exit; 1 while getppid == $middle; report; ` + forever
 
@@ -173,7 +177,7 @@ func TestWhatIgnoresTermIsKilledAfterTheGrace(t *testing.T) {
 
 func TestKillDuringTheGraceEndsBoth(t *testing.T) {
 	eachMode(t, func(t *testing.T, w *world) {
-		g, main := w.perl("web", 1, report+`$SIG{TERM} = sub { report }; fork and exit; report; `+forever)
+		g, main := w.perl("web", 1, report+`$SIG{TERM} = sub { report }; fork and exit; report; `+alertly)
 		left := w.watch(w.report())
 		w.keeper.waitEnd(main)
 		cleaned := make(chan Result)
@@ -223,7 +227,7 @@ func TestAFrozenRunIsEnded(t *testing.T) {
 
 func TestFreezeStopsAllAndThawLetsThemGoOn(t *testing.T) {
 	eachMode(t, func(t *testing.T, w *world) {
-		g, main := w.perl("web", 1, report+`$SIG{USR1} = sub { report }; fork; report; `+forever)
+		g, main := w.perl("web", 1, report+`$SIG{USR1} = sub { report }; fork; report; `+alertly)
 		pids := []int{w.report(), w.report()}
 		if err := g.Freeze(); err != nil {
 			t.Fatal(err)
@@ -352,7 +356,7 @@ func TestAForkBombIsEnded(t *testing.T) {
 
 func TestAnEndedContextEndsTheWait(t *testing.T) {
 	eachMode(t, func(t *testing.T, w *world) {
-		g, main := w.perl("web", 1, report+`$SIG{TERM} = sub { report }; fork and exit; report; `+forever)
+		g, main := w.perl("web", 1, report+`$SIG{TERM} = sub { report }; fork and exit; report; `+alertly)
 		left := w.watch(w.report())
 		w.keeper.waitEnd(main)
 		ctx, cancel := context.WithCancel(context.Background())

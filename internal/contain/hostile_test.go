@@ -67,7 +67,7 @@ func TestOrphansOfADeadKeeperAreFoundAtItsParent(t *testing.T) {
 	}
 	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 	w := newWorld(t, Traced)
-	g, main := w.perl("web", 1, report+`use POSIX "setsid"; $SIG{USR1} = sub { exit }; if (!fork) { setsid; report; `+forever+` } report; `+forever)
+	g, main := w.perl("web", 1, report+`use POSIX "setsid"; $SIG{USR1} = sub { exit }; if (!fork) { setsid; report; `+forever+` } report; `+alertly)
 	all := []int{w.watch(w.report()), w.watch(w.report())}
 	mainFD := w.watch(main)
 	other, otherMain := w.perl("db", 1, report+`report; `+forever)
@@ -347,7 +347,7 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(path, "-test.count=1", "-test.short")
+	cmd := exec.Command(path, "-test.count=1", "-test.timeout=2m")
 	cmd.Dir = tmp
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "ABIDE_CONTAIN_TEST_BINARY="+path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}

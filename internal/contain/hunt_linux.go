@@ -237,11 +237,12 @@ func (h *hunt) kill(ctx context.Context) {
 		if !h.killEach(ctx) {
 			continue
 		}
-		// A look that failed for want of descriptors may have seen nothing but
-		// processes that are about to be gone.
 		if failures++; h.failed == nil || failures == maxFailures {
 			return
 		}
+		// A look that failed for want of descriptors may have seen nothing but
+		// processes that are about to be gone, so it is worth another after a while.
+		_, _ = h.set.Wait(ctx, time.Now().Add(time.Millisecond<<min(failures, 8)))
 	}
 }
 
