@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,9 +35,8 @@ func startDaemon(bin, dir string) (*daemon, error) {
 		return nil, err
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		c, err := client.Dial(d.run())
+		err := d.answers()
 		if err == nil {
-			c.Close()
 			return d, nil
 		}
 		if time.Now().After(deadline) {
@@ -45,6 +45,19 @@ func startDaemon(bin, dir string) (*daemon, error) {
 			return nil, fmt.Errorf("cannot start abide: %w; it said: %s", err, said)
 		}
 	}
+}
+
+// answers asks the engine; the socket alone is the keeper's, and there first.
+func (d *daemon) answers() error {
+	c, err := client.Dial(d.run())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err = c.About(ctx)
+	return err
 }
 
 func (d *daemon) run() string { return filepath.Join(d.dir, "run") }

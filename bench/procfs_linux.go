@@ -64,8 +64,9 @@ func readStat(pid int) (string, []string, error) {
 	return string(data[open+1 : shut]), fields, nil
 }
 
-// cpu returns the time that the processes and their reaped children have spent
-// on a processor. The unit of the kernel's figure is 10 ms.
+// cpu returns the time that the processes themselves have spent on a processor;
+// what they have reaped are the services. The unit of the kernel's figure is
+// 10 ms.
 func cpu(pids []int) time.Duration {
 	var ticks int64
 	for _, pid := range pids {
@@ -73,7 +74,7 @@ func cpu(pids []int) time.Duration {
 		if err != nil {
 			continue
 		}
-		for _, field := range fields[11:15] {
+		for _, field := range fields[11:13] {
 			n, _ := strconv.ParseInt(field, 10, 64)
 			ticks += n
 		}
