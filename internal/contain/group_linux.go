@@ -98,13 +98,15 @@ func (g *group) SetMain(pid int, start uint64) {
 	g.m.mu.Unlock()
 }
 
-// findReaper sets who the orphans of the run go to: the parent of its main
-// process, or of the keeper when the main process cannot be asked any more. It is
-// called with the manager locked.
+// findReaper sets who the orphans of the run go to when that is not the keeper: a
+// main process that is older than the keeper was started by another one, and is
+// now the child of whatever adopted it. Once it has ended that can only be the
+// process above the keeper. It is called with the manager locked.
 func (g *group) findReaper() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.Kind() != Traced || g.main.pid == 0 {
+	g.reaper = 0
+	if g.Kind() != Traced || g.main.start != 0 && g.main.start >= g.m.keeperStart {
 		return
 	}
 	stat, err := proctree.ReadStat(g.m.proc, g.main.pid)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,17 +26,20 @@ type Manager struct {
 	v1       string // the version 1 hierarchy that is used; "" for the unified one
 	children bool   // proc tells who is whose child
 
-	mu      sync.Mutex
-	base    *cgroupfs.Dir // nil without a usable hierarchy
-	notes   []string      // what is missing, and why
-	keeper  int
-	groups  map[key]*group
-	mains   map[int]*group // by the number of the main process
-	claims  map[int]claim  // orphans that were looked at, by number
-	strays  map[proc]*group
-	done    []leaf // to be removed
-	busy    bool   // a goroutine removes them
-	settled func() // told when that goroutine ends; for tests
+	mu     sync.Mutex
+	base   *cgroupfs.Dir // nil without a usable hierarchy
+	notes  []string      // what is missing, and why
+	keeper int
+	// keeperStart is when the keeper began: a main process that is older has another
+	// parent.
+	keeperStart uint64
+	groups      map[key]*group
+	mains       map[int]*group // by the number of the main process
+	claims      map[int]claim  // orphans that were looked at, by number
+	strays      map[proc]*group
+	done        []leaf // to be removed
+	busy        bool   // a goroutine removes them
+	settled     func() // told when that goroutine ends; for tests
 }
 
 // leaf is the control group of one run.
@@ -76,6 +80,10 @@ func Detect(id string, c Config) *Manager {
 	} else {
 		_, err := proctree.ThreadChildren(m.proc, os.Getpid(), os.Getpid())
 		m.children = err == nil
+	}
+	m.lookAtKeeper()
+	if real, err := filepath.EvalSymlinks(c.Run); err == nil {
+		m.config.Run = real // as /proc/PID/fd names it
 	}
 	switch c.Force {
 	case "":
@@ -144,8 +152,19 @@ func (m *Manager) SetKeeper(pid int) {
 		return
 	}
 	m.keeper = pid
+	m.lookAtKeeper()
 	for _, g := range m.groups {
 		g.findReaper()
+	}
+}
+
+func (m *Manager) lookAtKeeper() {
+	m.keeperStart = 0
+	if m.proc == "" || m.keeper <= 0 {
+		return
+	}
+	if stat, err := proctree.ReadStat(m.proc, m.keeper); err == nil {
+		m.keeperStart = stat.Start
 	}
 }
 
@@ -178,6 +197,7 @@ func (m *Manager) Adopt(name string, run uint64, pid int, start uint64) (Group, 
 	}
 	m.findLeaf(g, pid, start)
 	m.groups[key{name, run}] = g
+	g.findReaper()
 	m.mu.Unlock()
 	if pid > 0 {
 		g.SetMain(pid, start)
