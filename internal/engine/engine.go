@@ -113,7 +113,7 @@ func (e *Engine) LogTrouble(service, text string) {
 
 // quietAfter is how long nothing must have happened before memory is given
 // back. The timer that measures it runs once after each burst of work.
-const quietAfter = time.Second
+const quietAfter = 10 * time.Second
 
 // Post hands a piece of work to the loop, from any goroutine. It never blocks.
 func (e *Engine) Post(f func()) { e.inbox.post(f) }
@@ -141,8 +141,6 @@ func (e *Engine) Run() int {
 			e.ports.Memory.Quiet()
 			continue
 		}
-		e.ports.Memory.Busy()
-		quiet.Reset(quietAfter)
 		// All that waits is taken in one go: a thousand exits cost one look at
 		// the timer, not a thousand.
 		work := e.inbox.take(spare)
@@ -152,6 +150,9 @@ func (e *Engine) Run() int {
 			e.settle()
 		}
 		spare = work
+		e.settle()
+		e.ports.Memory.Busy()
+		quiet.Reset(quietAfter)
 	}
 }
 

@@ -125,7 +125,7 @@ func TestLeftoversAreEndedBeforeTheNextStart(t *testing.T) {
 	w.define("web", nil)
 	w.boot()
 	w.run()
-	w.groups["web.1"].leftovers = 3
+	w.groups["web.1"].leftovers.Store(3)
 	w.now += int64(5 * time.Second)
 	w.keeper.end("web", 9)
 	for w.service("web").st.Run == 1 {
@@ -137,7 +137,7 @@ func TestLeftoversAreEndedBeforeTheNextStart(t *testing.T) {
 	}
 	w.run()
 	w.expect("web", "running")
-	if w.groups["web.1"].leftovers != 0 {
+	if w.groups["web.1"].leftovers.Load() != 0 {
 		t.Fatal("the next run started beside leftovers of the last")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -391,7 +392,7 @@ type fakeGroup struct {
 	w         *world
 	name      string
 	run       uint64
-	leftovers int
+	leftovers atomic.Int32
 }
 
 func (g *fakeGroup) Kind() string        { return "cgroup" }
@@ -406,11 +407,9 @@ func (g *fakeGroup) Thaw() error         { return nil }
 func (g *fakeGroup) OOMKilled() bool     { return false }
 func (g *fakeGroup) Leave()              {}
 func (g *fakeGroup) Remove()             { g.w.port() }
-func (g *fakeGroup) Empty() bool         { g.w.port(); return g.leftovers == 0 }
+func (g *fakeGroup) Empty() bool         { g.w.port(); return g.leftovers.Load() == 0 }
 func (g *fakeGroup) Clean(_ context.Context, _ time.Duration) Cleaned {
-	n := g.leftovers
-	g.leftovers = 0
-	return Cleaned{Ended: n}
+	return Cleaned{Ended: int(g.leftovers.Swap(0))}
 }
 func (g *fakeGroup) Kill(ctx context.Context) Cleaned { return g.Clean(ctx, 0) }
 
