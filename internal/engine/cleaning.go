@@ -92,7 +92,7 @@ func (e *Engine) cleaned(s *service, run uint64, group Group, result Cleaned) {
 		e.ports.Logs.Note(s.name, run, text)
 	}
 	if group != nil {
-		group.Remove()
+		e.later(group.Remove)
 		s.group = nil
 	}
 	e.feed(s, core.Event{Kind: core.EvCleaned, Run: run})

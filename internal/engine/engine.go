@@ -72,6 +72,7 @@ type Engine struct {
 	waiters    map[*waiter]struct{}
 
 	events   []control.Event // of this turn, not yet in the history
+	tidying  []func()        // put off to the end of this turn
 	set      Loaded          // what was read last
 	stopping *shutdown
 	code     int // the exit code, once done
@@ -128,7 +129,7 @@ func (e *Engine) Run() int {
 	quiet := time.NewTimer(quietAfter)
 	for {
 		e.settle()
-		e.writeHistory()
+		e.tidy()
 		if e.done {
 			return e.code
 		}
@@ -197,7 +198,7 @@ func (e *Engine) step(s *service, ev core.Event) {
 	}
 	s.account(old)
 	if old.Live() && !s.busy() || next.Run != old.Run {
-		s.leaveGroup()
+		e.leaveGroup(s)
 	}
 	e.persist(s)
 	e.explain(s, old, ev)

@@ -45,8 +45,7 @@ func (e *Engine) Exited(x Exit) {
 	e.record(s.name, x.Run, "exit", text, nil)
 	e.feed(s, core.Event{Kind: core.EvExited, Run: x.Run, End: end, At: core.Time(x.Boot)})
 	// The next run is ordered before anything else is done about the last one.
-	e.settle()
-	e.endLog(s.name, x.Run)
+	e.later(func() { e.endLog(s.name, x.Run) })
 }
 
 // classify says in the core's words how a run ended, by [restart].

@@ -115,12 +115,12 @@ func (s *service) stateName() string {
 
 // leaveGroup lets go of a run whose children are to live on: the definition
 // says so, or its clean-up is over and took the group with it.
-func (s *service) leaveGroup() {
+func (e *Engine) leaveGroup(s *service) {
 	if s.group == nil {
 		return
 	}
 	s.group.Leave()
-	s.group.Remove()
+	e.later(s.group.Remove)
 	s.group = nil
 }
 
@@ -190,9 +190,17 @@ func (e *Engine) record(name string, run uint64, kind, text string, fields map[s
 	})
 }
 
-// writeHistory writes what one turn of the loop noted. It comes after what the
-// turn had to do: a program must not wait for its own history.
-func (e *Engine) writeHistory() {
+// later puts off work that nobody waits for to the end of the turn.
+func (e *Engine) later(f func()) { e.tidying = append(e.tidying, f) }
+
+// tidy ends a turn of the loop: what was put off is done, and what the turn noted
+// is written. A program must not wait for its own history.
+func (e *Engine) tidy() {
+	for i, f := range e.tidying {
+		f()
+		e.tidying[i] = nil
+	}
+	e.tidying = e.tidying[:0]
 	if len(e.events) > 0 {
 		e.ports.History.Append(e.events...)
 		clear(e.events)

@@ -95,7 +95,7 @@ func (w *world) guard(f func()) {
 		}()
 		f()
 		w.eng.settle()
-		w.eng.writeHistory()
+		w.eng.tidy()
 		return false
 	}()
 	if died {
