@@ -101,7 +101,7 @@ func (g group) Clean(ctx context.Context, grace time.Duration) engine.Cleaned {
 }
 
 func cleaned(r contain.Result) engine.Cleaned {
-	out := engine.Cleaned{Ended: r.Ended}
+	out := engine.Cleaned{Ended: r.Ended, Err: r.Err}
 	for _, s := range append(r.Strays, r.Left...) {
 		out.Strays = append(out.Strays, engine.Stray{Pid: s.Pid, Comm: s.Comm, Why: s.Why})
 	}

@@ -71,10 +71,28 @@ func (e *Engine) clean(s *service, run uint64, grace bool) {
 		// later than that.
 		wait = time.Duration(s.st.Deadline-e.now()) + time.Second
 	}
-	go func() {
+	go e.cleanAside(s, run, group, wait)
+}
+
+// cleanAside blocks until nothing is left. Where that cannot be told it says so
+// and looks again: the next run must not start beside the last one's processes.
+func (e *Engine) cleanAside(s *service, run uint64, group Group, wait time.Duration) {
+	const longest = 30 * time.Second
+	for pause := time.Second; ; pause = min(2*pause, longest) {
 		result := group.Clean(context.Background(), wait)
-		e.Post(func() { e.cleaned(s, run, group, result) })
-	}()
+		if result.Err == nil {
+			e.Post(func() { e.cleaned(s, run, group, result) })
+			return
+		}
+		e.Post(func() {
+			if s.st.Run == run && s.st.Phase == core.Cleaning {
+				s.fault = fmt.Sprintf("cannot end what run %d left behind: %v", run, result.Err)
+				e.record(s.name, run, "state", s.fault, nil)
+			}
+		})
+		time.Sleep(pause)
+		wait = 0
+	}
 }
 
 // cleaned answers ActClean.
@@ -91,6 +109,7 @@ func (e *Engine) cleaned(s *service, run uint64, group Group, result Cleaned) {
 		e.record(s.name, run, "state", text, nil)
 		e.ports.Logs.Note(s.name, run, text)
 	}
+	s.fault = ""
 	if group != nil {
 		e.later(group.Remove)
 		s.group = nil

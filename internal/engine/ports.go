@@ -182,6 +182,8 @@ type Group interface {
 type Cleaned struct {
 	Ended  int
 	Strays []Stray
+	// Err says why it cannot be told whether anything is left.
+	Err error
 }
 
 // Stray is a process that may have come from a run and cannot be shown to have.

@@ -77,7 +77,9 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 			st.Why = exitText(s.info.Last)
 		}
 	case core.Stopping, core.Cleaning:
-		if s.st.Deadline != 0 {
+		if s.fault != "" {
+			st.Why = s.fault
+		} else if s.st.Deadline != 0 {
 			st.Why = fmt.Sprintf("KILL in %s", max(time.Duration(s.st.Deadline-e.now()), 0).Round(100*time.Millisecond))
 		}
 	}
