@@ -22,10 +22,21 @@ func holder(run string) (pid int, held bool) {
 	if !errors.Is(err, syscall.EWOULDBLOCK) {
 		return 0, false
 	}
-	buf := make([]byte, 32)
+	buf := make([]byte, 64)
 	n, _ := f.ReadAt(buf, 0)
-	pid, _ = strconv.Atoi(strings.TrimSpace(strings.TrimRight(string(buf[:n]), "\x00")))
-	return pid, true
+	return pidOfLock(string(buf[:n])), true
+}
+
+// pidOfLock reads what a keeper writes into its lock, "PID START\n". What is not
+// that is 0.
+func pidOfLock(text string) int {
+	line, _, _ := strings.Cut(text, "\n")
+	first, _, _ := strings.Cut(line, " ")
+	pid, err := strconv.ParseUint(first, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return int(pid)
 }
 
 // keeperLives tells a keeper that holds its lock from an engine that holds it

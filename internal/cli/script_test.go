@@ -187,7 +187,7 @@ parsed:
 	lock, err := os.OpenFile(filepath.Join(run, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	must(err)
 	must(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
-	fmt.Fprintf(lock, "%d\n", os.Getpid())
+	fmt.Fprintf(lock, "%d 4711\n", os.Getpid()) // as the keeper does: its pid and start time
 	self, err := os.Executable()
 	must(err)
 	for n, arg := range args {
