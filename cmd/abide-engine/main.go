@@ -26,6 +26,7 @@ import (
 	"github.com/abide-project/abide/internal/spawn/vspawn"
 	"github.com/abide-project/abide/internal/state"
 	"github.com/abide-project/abide/internal/svlog"
+	"github.com/abide-project/abide/internal/sys/self"
 	"github.com/abide-project/abide/internal/version"
 )
 
@@ -124,9 +125,9 @@ func serve(f flags) error {
 	if err != nil {
 		home = "/"
 	}
-	self, err := os.Executable()
+	own, err := self.Path()
 	if err != nil {
-		return fmt.Errorf("cannot find the engine's own program: %w", err)
+		return err
 	}
 	defs := newReader(definitions.Options{
 		Scope: f.scope, Root: f.root, Config: f.config, Home: home, ConfigHome: os.Getenv("XDG_CONFIG_HOME"),
@@ -142,7 +143,7 @@ func serve(f flags) error {
 		ID: run.ID(), Run: f.run, State: f.state, Log: f.log, Mode: f.mode, Project: f.root, Names: f.names,
 		ExitOnFailure: f.exitOnFailure, Version: version.Version, KeeperPid: welcome.KeeperPid, PID1: welcome.PID1,
 		RecordsLost: welcome.RecordsSet || welcome.RecordsDamaged, Rung: vspawn.Rung(welcome.Rung).String(),
-		Notes: notes, Shutdown: shutdownLimit(f.mode), Self: self,
+		Notes: notes, Shutdown: shutdownLimit(f.mode), Self: own,
 	}, ports)
 	k.eng = eng
 	manager, err := svlog.Open(logOptions)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/sys/self"
 )
 
 // bootInit is an init that can start abide, and how.
@@ -79,11 +80,11 @@ func (a *app) boot([]string) error {
 		return usage(helpHint("boot"), "cannot boot: it is for the system or, with --user, for oneself")
 	}
 	forUser := a.user != "" || os.Geteuid() != 0 && !a.system
-	self, err := os.Executable()
+	abide, err := self.Path()
 	if err != nil {
-		return failed("", "cannot find abide itself: %v", err)
+		return err
 	}
-	text := b.text(self, forUser)
+	text := b.text(abide, forUser)
 	if !a.write && !a.remove {
 		_, err := fmt.Fprint(a.stdout, text)
 		return err
@@ -91,7 +92,7 @@ func (a *app) boot([]string) error {
 	path, next, undo := b.path, b.next, b.undo
 	if forUser {
 		if b.userPath == "" {
-			return userRefusal(b, self)
+			return userRefusal(b, abide)
 		}
 		acct, err := ownAccount()
 		if err != nil {
@@ -117,10 +118,10 @@ func (a *app) boot([]string) error {
 	return nil
 }
 
-func userRefusal(b *bootInit, self string) error {
+func userRefusal(b *bootInit, abide string) error {
 	hint := "abide boot --init cron --user prints a line for a crontab"
 	if b.name == "cron" {
-		hint = "(crontab -l; " + shellQuote(self) + " boot --init cron --user) | crontab -"
+		hint = "(crontab -l; " + shellQuote(abide) + " boot --init cron --user) | crontab -"
 	}
 	return &control.Error{Code: control.Usage, Message: fmt.Sprintf("cannot write for the user's %s: it has no file of its own for that", b.name), Hint: hint}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/sys/self"
 )
 
 // The exit codes.
@@ -273,11 +274,11 @@ func quoteWord(word string) string {
 
 // libexec finds a program of ours: beside this one, else in ../libexec/abide.
 func libexec(name string) (string, error) {
-	self, err := os.Executable()
+	own, err := self.Path()
 	if err != nil {
 		return "", failed("", "cannot find %s: %v", name, err)
 	}
-	dir := filepath.Dir(self)
+	dir := filepath.Dir(own)
 	for _, path := range []string{filepath.Join(dir, name), filepath.Join(dir, "..", "libexec", "abide", name)} {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
 			return filepath.Clean(path), nil
