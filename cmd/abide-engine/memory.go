@@ -17,7 +17,7 @@ type memory struct {
 // engine's heap is small and its work comes in bursts: memory counts for more.
 const (
 	collectAt        = 50
-	collectAtAtStart = 20 // while everything is read and nothing is garbage yet
+	collectAtAtStart = 100 // while everything is read and nothing is garbage yet
 )
 
 func (m *memory) Quiet() {

@@ -370,10 +370,14 @@ func (g *group) Usage() Usage {
 }
 
 func (g *group) OOMKilled() bool {
-	if g.leaf.base == nil || g.m.v1 != "" {
+	if g.leaf.base == nil || g.m.v1 != "" || g.m.noMemory.Load() {
 		return false
 	}
 	kills, err := g.leaf.base.Field(g.leaf.name+"/memory.events", "oom_kill")
+	if errors.Is(err, unix.ENOENT) {
+		// The controller is not ours to use, and this is on the way of every restart.
+		g.m.noMemory.Store(true)
+	}
 	return err == nil && kills > 0
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -18,9 +19,10 @@ import (
 // Manager makes the groups of one instance. Its methods may be called from any
 // goroutine.
 type Manager struct {
-	id     string
-	config Config
-	proc   string // "" without proc
+	noMemory atomic.Bool // leaves have no memory.events
+	id       string
+	config   Config
+	proc     string // "" without proc
 
 	kind     string
 	v1       string // the version 1 hierarchy that is used; "" for the unified one

@@ -73,6 +73,7 @@ type Engine struct {
 
 	events   []control.Event // of this turn, not yet in the history
 	tidying  []func()        // put off to the end of this turn
+	ordered  bool            // this turn asked the keeper for something
 	set      Loaded          // what was read last
 	stopping *shutdown
 	code     int // the exit code, once done
@@ -211,6 +212,7 @@ func (e *Engine) step(s *service, ev core.Event) {
 func (e *Engine) act(s *service, a core.Action) {
 	switch a.Kind {
 	case core.ActSpawn:
+		e.ordered = true
 		e.spawn(s, a.Run)
 	case core.ActSignal:
 		e.signalStep(s, a.Run, int(a.Step))

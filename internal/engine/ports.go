@@ -26,10 +26,11 @@ type Ports struct {
 	Memory      Memory
 }
 
-// Clock is the two times an engine knows.
+// Clock is the two times an engine knows, and how it lets time to others.
 type Clock interface {
 	Boot() int64 // CLOCK_BOOTTIME, nanoseconds
 	Wall() time.Time
+	Yield() // lets other processes run that wait for this processor
 }
 
 // Scope says whom a signal through the keeper reaches.

@@ -196,6 +196,11 @@ func (e *Engine) later(f func()) { e.tidying = append(e.tidying, f) }
 // tidy ends a turn of the loop: what was put off is done, and what the turn noted
 // is written. A program must not wait for its own history.
 func (e *Engine) tidy() {
+	if e.ordered {
+		// The keeper may wait for the processor that this goroutine is on.
+		e.ordered = false
+		e.ports.Clock.Yield()
+	}
 	for i, f := range e.tidying {
 		f()
 		e.tidying[i] = nil

@@ -219,6 +219,7 @@ func (w *world) ask(verb control.Verb, names ...string) []control.Outcome {
 }
 
 func (w *world) Boot() int64     { return w.now }
+func (w *world) Yield()          {}
 func (w *world) Wall() time.Time { return time.Unix(1_700_000_000, w.now) }
 func (w *world) Quiet()          {}
 func (w *world) Busy()           {}

@@ -44,6 +44,9 @@ func (k *keeper) ended(s uint32, events uint32) {
 	case e == 0 && info.Pid != 0:
 		facts.status = info.WaitStatus()
 		k.finish(s, &facts)
+		// Taking a dead process apart costs the kernel as much as making one. The
+		// engine decides meanwhile.
+		k.flush()
 		raw.WaitID(raw.PPidfd, int(p.pidfd), &info, raw.WExited|raw.WNoHang|raw.WAll, nil)
 		k.unwatch(s)
 	}

@@ -143,14 +143,20 @@ record:
 
 defsig:
 	MOVL $1, R8
+	MOVQ call_reset(R12), R9
 
 signal:
+	TESTL $1, R9
+	JEQ  reset
 	MOVQ R8, DI
 	LEAQ call_action(R12), SI
 	XORL DX, DX
 	MOVL $8, R10
 	MOVL $SYS_rt_sigaction, AX
 	SYSCALL                   // KILL and STOP refuse, and keep their action
+
+reset:
+	SHRQ $1, R9
 	INCQ R8
 	CMPQ R8, $64
 	JLS  signal

@@ -140,14 +140,19 @@ record:
 
 defsig:
 	MOVD $1, R23
+	MOVD call_reset(R19), R24
 
 signal:
+	TBZ  $0, R24, reset
 	MOVD R23, R0
 	ADD  $call_action, R19, R1
 	MOVD ZR, R2
 	MOVD $8, R3
 	MOVD $SYS_rt_sigaction, R8
 	SVC                       // KILL and STOP refuse, and keep their action
+
+reset:
+	LSR  $1, R24, R24
 	ADD  $1, R23, R23
 	CMP  $64, R23
 	BLS  signal

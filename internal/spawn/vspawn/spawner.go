@@ -29,6 +29,8 @@ const (
 	fDupfdCloexec     = 1030
 	sigSetmask        = 2
 
+	allSignals = ^uint64(0)
+
 	pageSize   = 4096
 	stackSize  = 4 * pageSize
 	passMax    = prog.MaxSlots + 2     // abide-exec has two of its own
@@ -56,6 +58,7 @@ type call struct {
 	failAt   uint64 // address of the op that failed, 0 if none did
 	errno    uint64
 	action   [4]uint64 // a struct sigaction of zeros: SIG_DFL
+	reset    uint64    // the signals that OpDefSig has to reset, bit 0 is signal 1
 	scratch  [24]byte
 	pidfd    int32
 	_        int32
@@ -79,10 +82,12 @@ func enter(c *call) int64
 type Spawner struct {
 	c          *call
 	memory     []byte
-	closeRange bool // the kernel has close_range(2)
+	closeRange bool   // the kernel has close_range(2)
+	ignored    uint64 // the signals this process ignores
 }
 
-// New returns a Spawner with a guarded stack of its own.
+// New returns a Spawner with a guarded stack of its own. The signals that this
+// process ignores must not change later.
 func New() (*Spawner, error) {
 	size := (pageSize + stackSize + int(unsafe.Sizeof(call{})) + pageSize - 1) &^ (pageSize - 1)
 	memory, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_ANON)
@@ -102,7 +107,22 @@ func New() (*Spawner, error) {
 	// Out of the range of descriptors, this closes nothing where it exists.
 	_, _, errno := syscall.RawSyscall(number(prog.CloseRange), 1<<31-2, 1<<31-2, 0)
 	s.closeRange = errno == 0
+	s.ignored = ignoredSignals()
 	return s, nil
+}
+
+// ignoredSignals asks for every signal's action. Handlers end at exec, and with
+// clone3 at birth; what is ignored stays so.
+func ignoredSignals() (set uint64) {
+	const ignore = 1
+	for signo := uintptr(1); signo <= 64; signo++ {
+		var action [4]uint64
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, signo, 0, uintptr(unsafe.Pointer(&action)), 8, 0, 0)
+		if errno == 0 && action[0] == ignore {
+			set |= 1 << (signo - 1)
+		}
+	}
+	return set
 }
 
 // Close gives the stack back.
@@ -172,6 +192,7 @@ func (s *Spawner) plan(r *Request, p *prelude) (shared bool) {
 	case RungClone3:
 		shared = len(r.Pass) == 0
 		c.how = howClone3
+		c.reset = s.ignored
 		c.args = cloneArgs{
 			flags:      cloneVM | cloneVfork | clonePidfd | cloneClearSighand,
 			pidfd:      uint64(uintptr(unsafe.Pointer(&c.pidfd))),
@@ -193,6 +214,7 @@ func (s *Spawner) plan(r *Request, p *prelude) (shared bool) {
 		c.flags = cloneVM | cloneVfork | clonePidfd | uint64(syscall.SIGCHLD)
 	}
 	c.how = howClone
+	c.reset = allSignals
 	if r.CgroupFD >= 0 {
 		p.join(r.CgroupFD)
 	}
@@ -234,7 +256,7 @@ func number(c prog.Call) uintptr {
 func (s *Spawner) Exec(p *prog.Loaded) (failedOp int, errno syscall.Errno) {
 	c := s.c
 	ops, nops := p.Ops()
-	c.how, c.nprelude, c.record = howHere, 0, 0
+	c.how, c.nprelude, c.record, c.reset = howHere, 0, 0, allSignals
 	c.ops, c.nops = uint64(uintptr(ops)), uint64(nops)
 	enter(c)
 	runtime.KeepAlive(p)
