@@ -40,6 +40,7 @@ func (a *app) act(req client.Request) error {
 		if err != nil {
 			return err
 		}
+		a.addLastWords(ctx, c, req.Verb, outcomes)
 		return a.outcomes(req.Verb, outcomes)
 	})
 }
