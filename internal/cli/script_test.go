@@ -84,13 +84,13 @@ func supervised() *apitest.Fake {
 	ends.State, ends.Pid, ends.LastExit = "waiting", 0, &control.Exit{Run: 1, At: apitest.Epoch, Code: &code}
 	f.Set(ends)
 	f.Write("web", "first", "second", "\x1b[2J third")
-	f.Write("ends", "line 1", "line 2", "line 3", "line 4", "line 5", "line 6", "line 7", "line 8", "line 9", "line 10", "cannot bind")
 	f.Hook = func(ctx context.Context, req control.Request) ([]control.Outcome, error, bool) {
 		if len(req.Names) == 0 {
 			return nil, nil, false
 		}
 		switch name := req.Names[0]; {
 		case name == "ends" && req.Verb == control.Start:
+			f.Write("ends", "line 1", "line 2", "line 3", "line 4", "line 5", "line 6", "line 7", "line 8", "line 9", "line 10", "cannot bind")
 			return []control.Outcome{{Name: name, Code: control.Failed, Hint: "abide log ends", Status: &ends,
 				Message: "cannot start ends: exited with code 3; abide keeps trying"}}, nil, true
 		case name == "secret":
