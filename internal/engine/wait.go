@@ -35,6 +35,7 @@ type waiter struct {
 	state   string
 	note    string
 	looking bool
+	failed  *control.Outcome // the answer, once what the run wrote is in its log
 	out     chan control.Outcome
 }
 
@@ -55,6 +56,10 @@ func (e *Engine) finish(w *waiter, o control.Outcome) {
 
 // release answers a waiter whose service will not change any more.
 func (e *Engine) release(w *waiter) {
+	if w.failed != nil {
+		e.finish(w, *w.failed)
+		return
+	}
 	if w.kind == waitDown {
 		e.finish(w, e.downOutcome(w.s))
 		return
@@ -65,6 +70,9 @@ func (e *Engine) release(w *waiter) {
 // check looks whether a service has become what a waiter waits for.
 func (e *Engine) check(w *waiter) {
 	s := w.s
+	if w.failed != nil {
+		return
+	}
 	switch w.kind {
 	case waitDown:
 		if !s.busy() {
@@ -74,7 +82,7 @@ func (e *Engine) check(w *waiter) {
 		if s.st.Run > w.run && s.info.Pid != 0 {
 			e.finish(w, done(s, fmt.Sprintf("started, pid %d", s.info.Pid)))
 		} else if s.info.Last.Run > w.run || s.st.Phase == core.Failed {
-			e.finish(w, e.upFailed(s))
+			e.failUp(w)
 		}
 	case waitState:
 		if s.stateName() == w.state || w.state == "" && s.info.Last.Run >= w.run {
@@ -91,7 +99,7 @@ func (e *Engine) checkUp(w *waiter) {
 	case s.st.Phase == core.Finished && s.info.Last.Run > w.run:
 		e.finish(w, done(s, join("finished", w.note)))
 	case s.st.Phase == core.Failed, s.info.Last.Run > w.run, s.st.Phase == core.Delaying && s.fault != "":
-		e.finish(w, e.upFailed(s))
+		e.failUp(w)
 	case !s.st.Wanted && s.st.Phase == core.Down:
 		e.finish(w, refuse(s, control.Failed, "cannot start %s: it was stopped meanwhile", s.name))
 	case s.st.Phase == core.Running && s.st.Run > w.run && !s.cfg.Task && !w.looking:
@@ -113,6 +121,24 @@ func (e *Engine) checkUp(w *waiter) {
 
 func (e *Engine) upOutcome(w *waiter) control.Outcome {
 	return done(w.s, join(fmt.Sprintf("running, pid %d", w.s.info.Pid), w.note))
+}
+
+// failUp answers that a first run came to nothing. Who is told asks for the last
+// words of that run next, so the answer waits until they are in the log; not for
+// long, because children of the run may keep its pipes open.
+func (e *Engine) failUp(w *waiter) {
+	o := e.upFailed(w.s)
+	if w.s.fault != "" || w.s.info.Last.Run <= w.run {
+		e.finish(w, o)
+		return
+	}
+	w.failed = &o
+	answer := func() { e.Post(func() { e.finish(w, o) }) }
+	timer := time.AfterFunc(aLook, answer)
+	e.ports.Logs.Ended(w.s.name, w.s.info.Last.Run, func() {
+		timer.Stop()
+		answer()
+	})
 }
 
 // upFailed says why a first run ended before it was ready, and what abide does
