@@ -51,7 +51,7 @@ func program(p *spawn.Program, err error) (*engine.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Program{Bytes: p.Bytes, Slow: p.Slow, Explain: p.Explain, Hint: p.Hint}, nil
+	return &engine.Program{Bytes: p.Bytes, Slow: p.Slow, Explain: p.Explain, Hint: p.Hint, ExitCode: p.ExitCode}, nil
 }
 
 // groups is contain.Manager as the engine's port.

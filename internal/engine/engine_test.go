@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/abide-project/abide/internal/control"
@@ -306,6 +307,52 @@ func TestSpawnFailureIsExplainedAndTriedAgain(t *testing.T) {
 	delete(w.keeper.refuse, "web")
 	w.advance(time.Second)
 	w.expect("web", "running")
+}
+
+// Who starts something that ends at once reads its last lines next.
+func TestFailedStartIsAnsweredOnceItsOutputIsLogged(t *testing.T) {
+	synctest.Test(t, failedStartIsAnsweredOnceItsOutputIsLogged)
+}
+
+func failedStartIsAnsweredOnceItsOutputIsLogged(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("web", func(def *model.Service) { def.Enabled = false })
+	w.boot()
+	w.run()
+	w.holdLogs = true
+	var waits []*waiter
+	w.guard(func() {
+		_, waits, _ = w.eng.carryOut(control.Request{Verb: control.Start, Names: []string{"web"}})
+	})
+	w.run()
+	w.keeper.end("web", 9<<8)
+	w.run()
+	if len(waits) != 1 || waits[0].failed == nil || len(waits[0].out) != 0 {
+		t.Fatalf("the answer did not wait for the log: %+v", waits)
+	}
+	w.releaseLogs()
+	w.run()
+	select {
+	case o := <-waits[0].out:
+		if o.Code != control.Failed || !strings.Contains(o.Message, "exited with code 9") {
+			t.Fatalf("answer: %+v", o)
+		}
+	default:
+		t.Fatal("no answer though the log is complete")
+	}
+}
+
+func TestEssentialServiceThatCannotStartEndsAbideAsAShellWould(t *testing.T) {
+	for op, want := range map[int]int{0: 126, -1: 125} {
+		w := newWorld(t, 1)
+		w.define("main", func(def *model.Service) { def.Essential, def.Restart.When = true, model.RestartNever })
+		w.keeper.refuse, w.keeper.refuseOp = map[string]int{"main": 13}, op
+		w.boot()
+		w.run()
+		if w.eng.stopping == nil || w.eng.stopping.code != want {
+			t.Errorf("failure of op %d: shutdown %+v, want code %d", op, w.eng.stopping, want)
+		}
+	}
 }
 
 func TestThousandServicesArmOneTimer(t *testing.T) {

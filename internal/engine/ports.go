@@ -113,6 +113,10 @@ type Program struct {
 	Slow    bool // an op may block for long
 	Explain func(op, errno int) string
 	Hint    func(op, errno int) string // what to do about it, "" if nothing is known
+	// ExitCode is what a shell would end with: 127 when the program is not there,
+	// 126 when it cannot be executed, 125 when the fault is another. An error of a
+	// Compiler may have a method of this name.
+	ExitCode func(op, errno int) int
 }
 
 // Compiler turns a definition into a spawn program.

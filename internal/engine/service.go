@@ -31,6 +31,7 @@ type service struct {
 	strays  []Stray
 	fault   string // why it could not be started, in full
 	hint    string // what to do about that
+	refusal int    // what a shell would exit with for that, 0 if nobody says
 	reading bool   // a goroutine compiles its program
 
 	acked     uint64 // the last run whose exit the keeper may forget

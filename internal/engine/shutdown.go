@@ -163,9 +163,16 @@ func (e *Engine) watchEssential(s *service) {
 	}
 }
 
+// notStarted is the exit code for a service that could not be started for a reason
+// of ours. A program at fault has its own, see Program.ExitCode.
+const notStarted = 125
+
 func (e *Engine) endCode(s *service) int {
-	if s.fault != "" {
-		return 127
+	switch {
+	case s.fault != "" && s.refusal != 0:
+		return s.refusal
+	case s.fault != "":
+		return notStarted
 	}
 	return exitCode(s.info.Last)
 }

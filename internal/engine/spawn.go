@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ const slowFiles = 10 * time.Second
 // spawn prepares a run and asks the keeper for it. Whatever fails is answered as
 // an event, so that the core's back-off and limits hold for every failure alike.
 func (e *Engine) spawn(s *service, run uint64) {
+	s.refusal = 0
 	uid, gid, err := e.ports.Compiler.Account(s.def)
 	if err != nil {
 		e.spawnFailed(s, run, err.Error())
@@ -74,6 +76,10 @@ func (e *Engine) compileAside(s *service, run uint64, context RunContext, pipes 
 func (e *Engine) order(s *service, run uint64, program *Program, pipes svlog.Pipes, err error) {
 	defer s.group.CloseDir()
 	if err != nil {
+		var known interface{ ExitCode() int }
+		if errors.As(err, &known) {
+			s.refusal = known.ExitCode()
+		}
 		e.spawnFailed(s, run, err.Error())
 		return
 	}
@@ -155,7 +161,7 @@ func (e *Engine) Refused(name string, run uint64, op int, errno int, reason stri
 
 func (e *Engine) explainSpawn(s *service, op, errno int, reason string) string {
 	if op >= 0 && s.program != nil {
-		s.hint = s.program.Hint(op, errno)
+		s.hint, s.refusal = s.program.Hint(op, errno), s.program.ExitCode(op, errno)
 		return s.program.Explain(op, errno)
 	}
 	text := []string{fmt.Sprintf("cannot start %s", s.name)}

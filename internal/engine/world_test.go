@@ -36,6 +36,9 @@ type world struct {
 	crashIn int // calls through a port until the engine dies; 0: never
 	ignores map[string]bool
 	said    []string
+
+	holdLogs bool // what runs wrote stays in their pipes until releaseLogs
+	unlogged []func()
 }
 
 // crash is what a port panics with when the engine is to die inside it.
@@ -47,7 +50,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		pages: map[string][]byte{}, wishes: map[string]state.Wish{}, defs: map[string]*model.Service{},
 		broken: map[string]diag.List{}, groups: map[string]*fakeGroup{}, ignores: map[string]bool{},
 	}
-	w.keeper = &fakeKeeper{w: w, slots: map[string]*slot{}}
+	w.keeper = &fakeKeeper{w: w, slots: map[string]*slot{}, refuseOp: -1}
 	return w
 }
 
@@ -193,6 +196,13 @@ func (w *world) story() string {
 	return text
 }
 
+func (w *world) releaseLogs() {
+	for _, done := range w.unlogged {
+		done()
+	}
+	w.holdLogs, w.unlogged = false, nil
+}
+
 // ask sends a request and returns its outcomes once the world is at rest; nil
 // while it waits.
 func (w *world) ask(verb control.Verb, names ...string) []control.Outcome {
@@ -231,6 +241,8 @@ type fakeKeeper struct {
 	outbox []func()
 	pid    int
 	refuse map[string]int // errno for the next spawns of a name
+	// refuseOp is the op that is said to have failed then.
+	refuseOp int
 }
 
 type slot struct {
@@ -265,7 +277,7 @@ func (k *fakeKeeper) Spawn(o Order) error {
 	s.run = o.Run
 	if errno := k.refuse[o.Name]; errno != 0 {
 		s.acked = o.Run
-		k.outbox = append(k.outbox, func() { k.w.eng.Refused(o.Name, o.Run, -1, errno, "") })
+		k.outbox = append(k.outbox, func() { k.w.eng.Refused(o.Name, o.Run, k.refuseOp, errno, "") })
 		k.w.port()
 		return nil
 	}
@@ -336,9 +348,13 @@ type fakeCompiler struct{ w *world }
 
 func (c fakeCompiler) Compile(svc *model.Service, _ RunContext) (*Program, error) {
 	c.w.port()
-	return &Program{Hint: func(int, int) string { return "" }, Explain: func(op, errno int) string {
-		return fmt.Sprintf("cannot do %d: %v", op, syscall.Errno(errno))
-	}}, nil
+	return &Program{
+		Hint:     func(int, int) string { return "" },
+		ExitCode: func(int, int) int { return 126 },
+		Explain: func(op, errno int) string {
+			return fmt.Sprintf("cannot do %d: %v", op, syscall.Errno(errno))
+		},
+	}, nil
 }
 
 func (c fakeCompiler) Command(svc *model.Service, _ []string, run RunContext) (*Program, error) {
@@ -355,15 +371,22 @@ func (l fakeLogs) Begin(string, uint64, int, int, *model.Log) (svlog.Pipes, erro
 	return svlog.Pipes{Out: none, Err: none}, nil
 }
 func (l fakeLogs) Adopt(string, uint64, int, int, *model.Log) error { l.w.port(); return nil }
-func (l fakeLogs) Ended(_ string, _ uint64, done func())            { l.w.port(); done() }
-func (l fakeLogs) Abandon(string, uint64)                           {}
-func (l fakeLogs) Configure(string, *model.Log)                     {}
-func (l fakeLogs) Note(string, uint64, string)                      {}
-func (l fakeLogs) Stats(string) svlog.Stats                         { return svlog.Stats{} }
-func (l fakeLogs) Rotate(string)                                    {}
-func (l fakeLogs) Forget(string)                                    {}
-func (l fakeLogs) Sweep()                                           {}
-func (l fakeLogs) Close() error                                     { return nil }
+func (l fakeLogs) Ended(_ string, _ uint64, done func()) {
+	l.w.port()
+	if l.w.holdLogs {
+		l.w.unlogged = append(l.w.unlogged, done)
+		return
+	}
+	done()
+}
+func (l fakeLogs) Abandon(string, uint64)       {}
+func (l fakeLogs) Configure(string, *model.Log) {}
+func (l fakeLogs) Note(string, uint64, string)  {}
+func (l fakeLogs) Stats(string) svlog.Stats     { return svlog.Stats{} }
+func (l fakeLogs) Rotate(string)                {}
+func (l fakeLogs) Forget(string)                {}
+func (l fakeLogs) Sweep()                       {}
+func (l fakeLogs) Close() error                 { return nil }
 func (l fakeLogs) Query(context.Context, control.LogQuery, func(control.LogRecord) error) error {
 	return nil
 }

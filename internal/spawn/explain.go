@@ -103,6 +103,23 @@ func (p *Program) Hint(op, errno int) string {
 	return ""
 }
 
+// ExitCode is what a shell would end with for a failure that Explain puts into
+// words: 127 when the program or what interprets it is not there, 126 when it
+// cannot be executed, 125 when something else is at fault.
+func (p *Program) ExitCode(op, errno int) int {
+	if op < 0 || op >= len(p.notes) || p.notes[op].kind != aboutProgram {
+		return exitNotStarted
+	}
+	switch syscall.Errno(errno) {
+	case syscall.ENOENT, syscall.ENOTDIR:
+		return exitNotFound
+	case syscall.EACCES, syscall.EPERM, syscall.ENOEXEC, syscall.EISDIR, syscall.ETXTBSY,
+		syscall.ELOOP, syscall.EINVAL, syscall.EIO:
+		return exitNoProgram
+	}
+	return exitNotStarted
+}
+
 // execReason is errno in the words of the file at fault.
 func (n note) execReason(reason syscall.Errno) string {
 	switch reason {

@@ -14,6 +14,29 @@ type candidate struct {
 	remote bool // not on a mount known to be local: nobody but the child touches it
 }
 
+// The exit codes of what cannot start a program, as POSIX has them for a shell
+// (Shell Command Language, 2.8.2) and env.
+const (
+	exitNotStarted = 125 // the program is not what is at fault
+	exitNoProgram  = 126 // it exists and cannot be executed
+	exitNotFound   = 127
+)
+
+// programError is an error about the program's file itself.
+type programError struct {
+	text string
+	code int
+}
+
+func (e *programError) Error() string { return e.text }
+
+// ExitCode is what a shell would end with for this error: 126 or 127.
+func (e *programError) ExitCode() int { return e.code }
+
+func notFound(format string, args ...any) error {
+	return &programError{fmt.Sprintf(format, args...), exitNotFound}
+}
+
 // search finds the file of a program. The answer is what the child tries in
 // order: one file as a rule, more when folders of the path lie on mounts that we
 // do not touch.
@@ -59,9 +82,9 @@ func (c *Compiler) search(name, path, root, directory string) ([]candidate, erro
 	case len(found) > 0:
 		return found, nil
 	case refused != "":
-		return nil, errors.New(refused)
+		return nil, &programError{refused, exitNoProgram}
 	case root != "":
-		return nil, fmt.Errorf("cannot find program %s in %s below %s", name, path, root)
+		return nil, notFound("cannot find program %s in %s below %s", name, path, root)
 	}
-	return nil, fmt.Errorf("cannot find program %s in %s", name, path)
+	return nil, notFound("cannot find program %s in %s", name, path)
 }
