@@ -66,6 +66,7 @@ func serve(f flags) error {
 	// thread another; every further one is memory.
 	runtime.GOMAXPROCS(max(2, min(runtime.NumCPU(), 4)))
 	debug.SetGCPercent(collectAtAtStart)
+	warmThreads()
 	var out console
 	var notes []string
 	note := func(format string, a ...any) {

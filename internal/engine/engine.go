@@ -115,7 +115,7 @@ func (e *Engine) LogTrouble(service, text string) {
 
 // quietAfter is how long nothing must have happened before memory is given
 // back. The timer that measures it runs once after each burst of work.
-const quietAfter = 10 * time.Second
+const quietAfter = 2 * time.Second
 
 // Post hands a piece of work to the loop, from any goroutine. It never blocks.
 func (e *Engine) Post(f func()) { e.inbox.post(f) }

@@ -327,7 +327,7 @@ func failedStartIsAnsweredOnceItsOutputIsLogged(t *testing.T) {
 	w.run()
 	w.keeper.end("web", 9<<8)
 	w.run()
-	if len(waits) != 1 || waits[0].failed == nil || len(waits[0].out) != 0 {
+	if len(waits) != 1 || waits[0].answer == nil || len(waits[0].out) != 0 {
 		t.Fatalf("the answer did not wait for the log: %+v", waits)
 	}
 	w.releaseLogs()

@@ -35,7 +35,7 @@ type waiter struct {
 	state   string
 	note    string
 	looking bool
-	failed  *control.Outcome // the answer, once what the run wrote is in its log
+	answer  *control.Outcome // given once what the run wrote is in its log
 	out     chan control.Outcome
 }
 
@@ -56,8 +56,8 @@ func (e *Engine) finish(w *waiter, o control.Outcome) {
 
 // release answers a waiter whose service will not change any more.
 func (e *Engine) release(w *waiter) {
-	if w.failed != nil {
-		e.finish(w, *w.failed)
+	if w.answer != nil {
+		e.finish(w, *w.answer)
 		return
 	}
 	if w.kind == waitDown {
@@ -70,7 +70,7 @@ func (e *Engine) release(w *waiter) {
 // check looks whether a service has become what a waiter waits for.
 func (e *Engine) check(w *waiter) {
 	s := w.s
-	if w.failed != nil {
+	if w.answer != nil {
 		return
 	}
 	switch w.kind {
@@ -86,7 +86,7 @@ func (e *Engine) check(w *waiter) {
 		}
 	case waitState:
 		if s.stateName() == w.state || w.state == "" && s.info.Last.Run >= w.run {
-			e.finish(w, done(s, s.stateName()))
+			e.finishWritten(w, done(s, s.stateName()))
 		}
 	case waitUp:
 		e.checkUp(w)
@@ -97,7 +97,7 @@ func (e *Engine) checkUp(w *waiter) {
 	s := w.s
 	switch {
 	case s.st.Phase == core.Finished && s.info.Last.Run > w.run:
-		e.finish(w, done(s, join("finished", w.note)))
+		e.finishWritten(w, done(s, join("finished", w.note)))
 	case s.st.Phase == core.Failed, s.info.Last.Run > w.run, s.st.Phase == core.Delaying && s.fault != "":
 		e.failUp(w)
 	case !s.st.Wanted && s.st.Phase == core.Down:
@@ -123,16 +123,25 @@ func (e *Engine) upOutcome(w *waiter) control.Outcome {
 	return done(w.s, join(fmt.Sprintf("running, pid %d", w.s.info.Pid), w.note))
 }
 
-// failUp answers that a first run came to nothing. Who is told asks for the last
-// words of that run next, so the answer waits until they are in the log; not for
-// long, because children of the run may keep its pipes open.
+// failUp answers that a first run came to nothing.
 func (e *Engine) failUp(w *waiter) {
 	o := e.upFailed(w.s)
 	if w.s.fault != "" || w.s.info.Last.Run <= w.run {
 		e.finish(w, o)
 		return
 	}
-	w.failed = &o
+	e.finishWritten(w, o)
+}
+
+// finishWritten answers about a run that has ended. Who is told asks for the last
+// words of that run next, so the answer waits until they are in the log; not for
+// long, because children of the run may keep its pipes open.
+func (e *Engine) finishWritten(w *waiter, o control.Outcome) {
+	if w.s.lives() || w.s.info.Last.Run == 0 {
+		e.finish(w, o)
+		return
+	}
+	w.answer = &o
 	answer := func() { e.Post(func() { e.finish(w, o) }) }
 	timer := time.AfterFunc(aLook, answer)
 	e.ports.Logs.Ended(w.s.name, w.s.info.Last.Run, func() {
