@@ -9,7 +9,7 @@ SYSTEMS  = darwin freebsd openbsd netbsd illumos
 
 export CGO_ENABLED = 0
 
-.PHONY: build run test bench bench-smoke cross lint unit race e2e fuzz-seeds generate install clean
+.PHONY: build run test deps bench bench-smoke cross lint unit race e2e fuzz-seeds generate install clean
 
 build:
 	@mkdir -p bin
@@ -18,8 +18,11 @@ build:
 run: build
 	@./examples/demo.sh
 
-test: build lint unit race cross e2e bench-smoke
+test: deps build lint unit race cross e2e bench-smoke
 	@echo "all tests passed"
+
+deps:
+	@sh test/install-deps.sh
 
 lint:
 	@sh tools/lint.sh
@@ -31,8 +34,7 @@ unit:
 race:
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(shell cat tools/race-packages)
 
-e2e: build
-	@sh test/install-deps.sh
+e2e: deps build
 	$(GO) test -count=1 -timeout 20m ./test/...
 
 bench: build

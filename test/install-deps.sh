@@ -1,18 +1,21 @@
 #!/bin/sh
-# Installs the Debian packages that the end-to-end tests run under abide. It does
+# Installs the Debian packages that the tests need: programs to run under abide,
+# and a C compiler for the race detector and the bench. It does
 # nothing where they are there already, and only says so where it may not.
 set -eu
 missing=
 for package in nginx-light:nginx redis-server:redis-server postgresql:postgres openssh-server:sshd \
-	openssh-client:ssh python3:python3 nodejs:node util-linux:unshare util-linux:flock procps:ps; do
+	openssh-client:ssh python3:python3 nodejs:node util-linux:unshare util-linux:flock procps:ps \
+	gcc:gcc perl:perl curl:curl git:git; do
 	program=${package#*:}
 	PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null && continue
 	ls /usr/lib/postgresql/*/bin/"$program" >/dev/null 2>&1 && continue
 	missing="$missing ${package%%:*}"
 done
+[ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-	echo "the end-to-end tests need:$missing" >&2
+	echo "the tests need:$missing" >&2
 	exit 1
 fi
 # A package must not start its daemon here: the tests run copies of their own.
