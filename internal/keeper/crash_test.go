@@ -208,19 +208,18 @@ func TestAdoptedRunsKeepTheirPidsAndStatus(t *testing.T) {
 	r := startRig(t)
 	e := r.connected()
 	s := e.up("web", 4, 0, "/bin/sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.01; done")
-	e.up("gone", 2, 0, "/bin/sleep", "1000")
+	gone := e.up("gone", 2, 0, "/bin/sleep", "1000")
 	idle := e.up("idle", 8, 0, "/bin/true")
 	next(e, e.exited)
 	must(e.Ack("idle", 8))
 	e.up("told", 1, 0, "/bin/sh", "-c", "exit 5")
 	next(e, e.exited)
-	gone := r.marked("gone")
 	e.sync()
 	r.killKeeper()
 	e.kill()
-	_ = syscall.Kill(gone[0], syscall.SIGKILL)
+	_ = syscall.Kill(gone.Pid, syscall.SIGKILL)
 	var status syscall.WaitStatus
-	if _, err := syscall.Wait4(gone[0], &status, 0, nil); err != nil {
+	if _, err := syscall.Wait4(gone.Pid, &status, 0, nil); err != nil {
 		t.Fatal(err)
 	}
 
