@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -35,6 +36,7 @@ type service struct {
 	reading bool   // a goroutine compiles its program
 
 	acked     uint64 // the last run whose exit the keeper may forget
+	waiters   []*waiter
 	heapIndex int
 	touched   bool
 }
@@ -224,10 +226,9 @@ func (e *Engine) look(s *service) {
 		_ = e.ports.Keeper.Ack(s.name, s.info.Last.Run)
 		s.acked = s.info.Last.Run
 	}
-	for w := range e.waiters {
-		if w.s == s {
-			e.check(w)
-		}
+	// A check may answer and so take the waiter off the list.
+	for _, w := range slices.Clone(s.waiters) {
+		e.check(w)
 	}
 	e.watchEssential(s)
 	if s.gone && !s.busy() {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,16 +43,25 @@ type waiter struct {
 func (e *Engine) waitFor(s *service, kind waitKind, run uint64, note string) *waiter {
 	w := &waiter{s: s, kind: kind, run: run, note: note, out: make(chan control.Outcome, 1)}
 	e.waiters[w] = struct{}{}
+	s.waiters = append(s.waiters, w)
 	return w
 }
 
 // finish answers a waiter once.
 func (e *Engine) finish(w *waiter, o control.Outcome) {
+	if e.drop(w) {
+		w.out <- o
+	}
+}
+
+// drop forgets a waiter; false when it was answered already.
+func (e *Engine) drop(w *waiter) bool {
 	if _, waiting := e.waiters[w]; !waiting {
-		return
+		return false
 	}
 	delete(e.waiters, w)
-	w.out <- o
+	w.s.waiters = slices.DeleteFunc(w.s.waiters, func(other *waiter) bool { return other == w })
+	return true
 }
 
 // release answers a waiter whose service will not change any more.
@@ -205,7 +215,7 @@ func (e *Engine) await(ctx context.Context, req control.Request, waits []*waiter
 					Message: fmt.Sprintf("waited %s for %s to %s; the work goes on", time.Since(began).Round(time.Millisecond), w.s.name, req.Verb),
 					Hint:    "abide status " + w.s.name,
 				})
-				e.Post(func() { delete(e.waiters, w) })
+				e.Post(func() { e.drop(w) })
 				waiting = false
 			}
 		}
