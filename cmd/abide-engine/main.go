@@ -136,7 +136,7 @@ func serve(f flags) error {
 	}, mainService(f), run.Dir, boot, func(err error) { out.Say(fmt.Sprintf("Cannot keep what is applied: %v", err)) })
 
 	ports := engine.Ports{
-		Clock: clock{}, Keeper: k, Groups: groups{m: groupManager, into: vspawn.Rung(welcome.Rung) == vspawn.RungClone3}, Definitions: defs, Wishes: wishes,
+		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Definitions: defs, Wishes: wishes,
 		Snapshot: snapshot, History: history, Console: out, Memory: &memory{},
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
 	}

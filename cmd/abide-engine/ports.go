@@ -55,38 +55,33 @@ func program(p *spawn.Program, err error) (*engine.Program, error) {
 }
 
 // groups is contain.Manager as the engine's port.
-type groups struct {
-	m *contain.Manager
-	// into tells that the keeper clones straight into a cgroup. Joining one by
-	// writing waits for a grace period of the kernel, some ten milliseconds.
-	into bool
-}
+type groups struct{ m *contain.Manager }
 
 func (g groups) Prepare(name string, run uint64) (engine.Group, error) {
-	return g.wrap(g.m.Prepare(name, run))
+	return wrap(g.m.Prepare(name, run))
 }
 
 func (g groups) Adopt(name string, run uint64, pid int, start uint64) (engine.Group, error) {
-	return g.wrap(g.m.Adopt(name, run, pid, start))
+	return wrap(g.m.Adopt(name, run, pid, start))
 }
 
 func (g groups) Kind() string     { return g.m.Kind() }
 func (g groups) Describe() string { return g.m.Describe() }
 
-func (g groups) wrap(inner contain.Group, err error) (engine.Group, error) {
+func wrap(inner contain.Group, err error) (engine.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	return group{inner, g.into}, nil
+	return group{inner}, nil
 }
 
-type group struct {
-	contain.Group
-	into bool
-}
+type group struct{ contain.Group }
 
+// JoinPaths leaves out the group that the keeper puts the child into by its
+// folder's descriptor, on every rung. Joining by writing waits for a grace period
+// of the kernel, some milliseconds: once is enough.
 func (g group) JoinPaths() []string {
-	if g.into && g.DirFD() >= 0 {
+	if g.DirFD() >= 0 {
 		return nil
 	}
 	return g.Group.JoinPaths()

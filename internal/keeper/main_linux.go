@@ -25,6 +25,7 @@ func Main(args, environ []string) int {
 		say(usage).end()
 		return exitUsage
 	}
+	opts.worst = worstRung(environ)
 	fixStdio()
 	closeInherited(opts.lease)
 	opts.lease = above(opts.lease)
@@ -158,7 +159,7 @@ func (k *keeper) build() (e syscall.Errno) {
 		return e
 	}
 	k.out = unsafe.Slice((*byte)(p), wire.MaxMessage)[:0]
-	k.rung = vspawn.Probe()
+	k.rung = max(vspawn.Probe(), k.opts.worst)
 	spawner, err := vspawn.New()
 	if err != nil {
 		return errnoOf(err)

@@ -2,7 +2,10 @@
 
 package keeper
 
-import "github.com/abide-project/abide/internal/sys/raw"
+import (
+	"github.com/abide-project/abide/internal/spawn/vspawn"
+	"github.com/abide-project/abide/internal/sys/raw"
+)
 
 // Exit codes of the keeper itself.
 const (
@@ -19,6 +22,21 @@ type options struct {
 	exec   string
 	lease  int
 	engine []string
+	worst  vspawn.Rung // no better rung is used: for tests and measurements
+}
+
+// worstRung reads ABIDE_RUNG, which makes the keeper do with a worse way of
+// making children than the kernel has.
+func worstRung(environ []string) vspawn.Rung {
+	for _, v := range environ {
+		switch v {
+		case "ABIDE_RUNG=clone":
+			return vspawn.RungClone
+		case "ABIDE_RUNG=fork":
+			return vspawn.RungFork
+		}
+	}
+	return vspawn.RungClone3
 }
 
 // parseOptions reads the command line (without the program's name). The text is
