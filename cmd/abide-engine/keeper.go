@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -156,7 +157,7 @@ type successor struct {
 }
 
 func successorOf(pid int) successor {
-	dir := "/proc/" + itoa(pid)
+	dir := "/proc/" + strconv.Itoa(pid)
 	line, err := os.ReadFile(dir + "/cmdline")
 	if err != nil {
 		return successor{}

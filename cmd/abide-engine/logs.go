@@ -34,10 +34,8 @@ func (l logs) Ended(name string, run uint64, done func()) {
 	}
 }
 
-func (l logs) Abandon(name string, run uint64)           { l.say(l.Manager.Abandon(name, run)) }
 func (l logs) Configure(name string, spec *model.Log)    { l.say(l.Manager.Configure(name, spec)) }
 func (l logs) Note(name string, run uint64, text string) { l.say(l.Manager.Note(name, run, text)) }
-func (l logs) Rotate(name string)                        { l.say(l.Manager.Rotate(name)) }
 func (l logs) Forget(name string)                        { l.say(l.Manager.Forget(name)) }
 func (l logs) Sweep()                                    { l.say(l.Manager.Sweep()) }
 

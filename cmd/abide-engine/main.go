@@ -271,5 +271,3 @@ type clock struct{}
 
 func (clock) Boot() int64     { return boottime() }
 func (clock) Wall() time.Time { return time.Now() }
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -71,8 +71,6 @@ func (e *Engine) orderAux(a *auxRun, program []byte, slow bool, timeout time.Dur
 	}
 }
 
-func (e *Engine) auxSpawned(string, uint64, int) {}
-
 // auxEnded takes the end of a run that is no service's.
 func (e *Engine) auxEnded(slot string, run uint64, x Exit) {
 	_ = e.ports.Keeper.Ack(slot, run)

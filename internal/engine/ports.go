@@ -76,7 +76,6 @@ type Keeper interface {
 	Forget(name string) error
 	// List returns every record the keeper has.
 	List() ([]Record, error)
-	Exit(code int) error
 }
 
 // Record is what the keeper knows of one slot.
@@ -147,11 +146,9 @@ type Logs interface {
 	Begin(name string, run uint64, uid, gid int, spec *model.Log) (svlog.Pipes, error)
 	Adopt(name string, run uint64, uid, gid int, spec *model.Log) error
 	Ended(name string, run uint64, done func())
-	Abandon(name string, run uint64)
 	Configure(name string, spec *model.Log)
 	Note(name string, run uint64, text string)
 	Stats(name string) svlog.Stats
-	Rotate(name string)
 	Forget(name string)
 	Sweep()
 	Query(ctx context.Context, q control.LogQuery, fn func(control.LogRecord) error) error

@@ -124,12 +124,8 @@ func (e *Engine) spawnFailed(s *service, run uint64, reason string) {
 // Spawned is the keeper's answer: the process lives.
 func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 	s := e.services[name]
-	if s == nil {
-		e.auxSpawned(name, run, pid)
-		return
-	}
-	if run != s.st.Run {
-		return
+	if s == nil || run != s.st.Run {
+		return // an auxiliary command's, or old news
 	}
 	s.fault, s.hint = "", ""
 	if s.program != nil && !s.program.Slow {

@@ -324,7 +324,6 @@ func (k *fakeKeeper) Ack(name string, run uint64) error {
 }
 
 func (k *fakeKeeper) Drop(string, uint64) error { k.w.port(); return nil }
-func (k *fakeKeeper) Exit(int) error            { return nil }
 
 func (k *fakeKeeper) Forget(name string) error {
 	k.w.port()
@@ -379,11 +378,9 @@ func (l fakeLogs) Ended(_ string, _ uint64, done func()) {
 	}
 	done()
 }
-func (l fakeLogs) Abandon(string, uint64)       {}
 func (l fakeLogs) Configure(string, *model.Log) {}
 func (l fakeLogs) Note(string, uint64, string)  {}
 func (l fakeLogs) Stats(string) svlog.Stats     { return svlog.Stats{} }
-func (l fakeLogs) Rotate(string)                {}
 func (l fakeLogs) Forget(string)                {}
 func (l fakeLogs) Sweep()                       {}
 func (l fakeLogs) Close() error                 { return nil }
