@@ -120,6 +120,17 @@ func (k *keeper) Signal(name string, run uint64, signo int, to engine.Scope) err
 	return err
 }
 
+func (k *keeper) Adopt(name string, run uint64, pid int, start uint64) error {
+	_, err := k.link.Adopt(name, run, pid, start, -1)
+	k.watch()
+	return err
+}
+
+func (k *keeper) Release(name string, run uint64) error {
+	_, err := k.link.Release(name, run)
+	return err
+}
+
 func (k *keeper) Ack(name string, run uint64) error {
 	_, err := k.link.Ack(name, run)
 	return err

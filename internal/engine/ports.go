@@ -71,6 +71,11 @@ const (
 type Keeper interface {
 	Spawn(Order) error
 	Signal(name string, run uint64, signo int, to Scope) error
+	// Adopt makes a process that runs already the run, by pid and field 22 of its
+	// /proc/PID/stat. It is answered as Spawn is.
+	Adopt(name string, run uint64, pid int, start uint64) error
+	// Release lets the process of a run go on; its end is told to nobody.
+	Release(name string, run uint64) error
 	Ack(name string, run uint64) error
 	Drop(name string, run uint64) error // all that is held for the run
 	Forget(name string) error

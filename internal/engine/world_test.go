@@ -314,6 +314,34 @@ func (k *fakeKeeper) Signal(name string, run uint64, signo int, _ Scope) error {
 	return nil
 }
 
+// Adopt holds to the rules of Spawn; the process is whatever pid is given.
+func (k *fakeKeeper) Adopt(name string, run uint64, pid int, start uint64) error {
+	k.w.port()
+	s := k.slots[name]
+	if s == nil {
+		s = &slot{}
+		k.slots[name] = s
+	}
+	if s.live || run <= s.run || s.run != s.acked {
+		k.outbox = append(k.outbox, func() { k.w.eng.Refused(name, run, -1, 0, "a run of it lives") })
+		return nil
+	}
+	s.live, s.run, s.pid, s.began = true, run, pid, k.w.now
+	k.outbox = append(k.outbox, func() { k.w.eng.Spawned(name, run, pid, start) })
+	k.w.port()
+	return nil
+}
+
+// Release leaves the slot without a run.
+func (k *fakeKeeper) Release(name string, run uint64) error {
+	k.w.port()
+	if s := k.slots[name]; s != nil && s.live && s.run == run {
+		s.live, s.acked = false, run
+	}
+	k.w.port()
+	return nil
+}
+
 func (k *fakeKeeper) Ack(name string, run uint64) error {
 	k.w.port()
 	if s := k.slots[name]; s != nil && run == s.run && !s.live {

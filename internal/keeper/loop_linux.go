@@ -13,6 +13,8 @@ import (
 const (
 	fromEngine int32 = -1
 	fromShared int32 = -2
+	// fromReleased and above are children that are no runs any more.
+	fromReleased int32 = maxSlots
 )
 
 const second = 1_000_000_000
@@ -53,7 +55,9 @@ func (k *keeper) run() {
 				k.takeEngine()
 				k.noteSignals()
 			default:
-				if s := uint32(ev.Pad); k.table.private[s].pidfd == ev.Fd {
+				if ev.Pad >= fromReleased {
+					k.releasedEnded(uint32(ev.Pad-fromReleased), ev.Fd)
+				} else if s := uint32(ev.Pad); k.table.private[s].pidfd == ev.Fd {
 					k.ended(s, ev.Events)
 				}
 			}

@@ -33,6 +33,10 @@ func (k *keeper) request(msg []byte, fds []int, truncated bool) {
 		k.keepRequest(h.Seq, body, fds, truncated)
 		return
 	}
+	if h.Type == wire.TypeAdopt {
+		k.adoptRequest(h.Seq, body, fds, truncated)
+		return
+	}
 	if len(fds) > 0 || truncated {
 		closeAll(fds)
 		k.wrong(h.Seq, wire.CodeDescriptors)
@@ -62,6 +66,8 @@ func (k *keeper) request(msg []byte, fds []int, truncated bool) {
 		k.handled(h.Seq, body)
 	case wire.TypeCount:
 		k.count(h.Seq)
+	case wire.TypeRelease:
+		k.releaseRequest(h.Seq, body)
 	}
 }
 

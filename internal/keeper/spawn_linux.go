@@ -33,7 +33,10 @@ func (k *keeper) spawn(seq uint32, body []byte, fds []int, truncated bool) {
 	}
 	code, e := k.checkDescriptors(fds, truncated, m.Descriptors())
 	if code == wire.CodeNone {
-		s, code, e = k.admit(&m)
+		s, code, e = k.admit(m.Name, m.Run)
+	}
+	if code == wire.CodeNone {
+		code = k.roomFor(s, &m)
 	}
 	if code == wire.CodeNone {
 		code, e = k.load(fds[0])
@@ -56,11 +59,11 @@ func (k *keeper) spawn(seq uint32, body []byte, fds []int, truncated bool) {
 }
 
 // admit finds the slot and says whether this run may be its next.
-func (k *keeper) admit(m *wire.Spawn) (uint32, wire.Code, syscall.Errno) {
+func (k *keeper) admit(name []byte, run uint64) (uint32, wire.Code, syscall.Errno) {
 	if k.shared.ending.Load() != endNo {
 		return 0, wire.CodeEnding, 0
 	}
-	s, code, e := k.obtain(m.Name)
+	s, code, e := k.obtain(name)
 	if code != wire.CodeNone {
 		return 0, code, e
 	}
@@ -72,23 +75,28 @@ func (k *keeper) admit(m *wire.Spawn) (uint32, wire.Code, syscall.Errno) {
 	default:
 		return s, wire.CodeLives, 0
 	}
-	if m.Run <= r.run.Load() {
+	if run <= r.run.Load() {
 		return s, wire.CodeOlder, 0
 	}
+	return s, wire.CodeNone, 0
+}
+
+// roomFor says whether what is to be held for a run can be.
+func (k *keeper) roomFor(s uint32, m *wire.Spawn) wire.Code {
 	if k.table.private[s].nheld+uint32(m.NTags) > wire.MaxHeld {
-		return s, wire.CodeHeld, 0
+		return wire.CodeHeld
 	}
 	for i, tag := range m.Tags[:m.NTags] {
 		for _, other := range m.Tags[:i] {
 			if tag == other {
-				return s, wire.CodeHeld, 0
+				return wire.CodeHeld
 			}
 		}
 		if tag == wire.AllTags || k.held(s, m.Run, tag) != nil {
-			return s, wire.CodeHeld, 0
+			return wire.CodeHeld
 		}
 	}
-	return s, wire.CodeNone, 0
+	return wire.CodeNone
 }
 
 // load reads a program out of its memory file into the arena. Only a sealed

@@ -58,6 +58,10 @@ type table struct {
 	nheld   uint32
 	hfree   uint32 // list of free holds
 	hfresh  uint32
+
+	released [maxReleased]released
+	rfree    uint32 // list of free entries of released
+	rfresh   uint32
 }
 
 func newTable() (*table, syscall.Errno) {

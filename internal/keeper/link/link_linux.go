@@ -240,6 +240,27 @@ func seal(program []byte) (int, error) {
 	return fd, nil
 }
 
+// Adopt asks to make a process that runs already a run of a service, by pid and
+// field 22 of its /proc/PID/stat. pidfd names it beyond doubt; -1: there is none.
+// The answer is a call of Spawned or Refused, as for Spawn.
+func (l *Link) Adopt(name string, run uint64, pid int, start uint64, pidfd int) (uint32, error) {
+	m := wire.Adopt{Name: []byte(name), Run: run, Pid: uint32(pid), Start: start}
+	var fds []int
+	if pidfd >= 0 {
+		fds = []int{pidfd}
+	}
+	return l.ask(describe("adopt", name, run), fds, m.Append, nil)
+}
+
+// Release lets the process of a live run go on without us: the service has no run
+// any more, and the end of this one is told to nobody.
+func (l *Link) Release(name string, run uint64) (uint32, error) {
+	m := wire.ServiceRun{Name: []byte(name), Run: run}
+	return l.ask(describe("release", name, run), nil, func(b []byte, seq uint32) []byte {
+		return m.Append(b, wire.TypeRelease, seq)
+	}, nil)
+}
+
 // Ack says that an exit is dealt with: nobody will be told of it again.
 func (l *Link) Ack(name string, run uint64) (uint32, error) {
 	m := wire.ServiceRun{Name: []byte(name), Run: run}

@@ -23,6 +23,12 @@ func (*Link) List() ([]Record, error) { return nil, errSystem }
 // Spawn refuses.
 func (*Link) Spawn(*SpawnArgs) (uint32, error) { return 0, errSystem }
 
+// Adopt refuses.
+func (*Link) Adopt(string, uint64, int, uint64, int) (uint32, error) { return 0, errSystem }
+
+// Release refuses.
+func (*Link) Release(string, uint64) (uint32, error) { return 0, errSystem }
+
 // Ack refuses.
 func (*Link) Ack(string, uint64) (uint32, error) { return 0, errSystem }
 

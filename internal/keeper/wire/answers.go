@@ -69,7 +69,7 @@ const (
 	StatusUnknown uint32 = 1 << iota // nobody could see the wait status
 	NotStarted                       // the program never ran: the keeper died before it was recorded
 	ExecFailed                       // abide-exec could not become the program: Op and Errno say why
-	WasAdopted                       // started by an earlier keeper
+	WasAdopted                       // not a child of this keeper
 )
 
 // Exited tells the end of a run. Status is the word of wait4(2). Times: Boot and
@@ -222,7 +222,8 @@ func (m *Inventory) Record(r *Record) Code {
 	return CodeNone
 }
 
-// Spawned answers SPAWN: the program runs. Start and Began as in Record.
+// Spawned answers SPAWN and ADOPT: the process is a run of the service. Start and
+// Began as in Record.
 type Spawned struct {
 	Name  []byte
 	Run   uint64
@@ -251,9 +252,10 @@ func (m *Spawned) Decode(body []byte) Code {
 // itself, or something before it, failed.
 const NoOp = -1
 
-// Refused answers SPAWN: nothing runs. Op is the index of the operation that
-// failed, or negative as package vspawn counts what comes before the first.
-// Burned is 1 when the run number is used up all the same.
+// Refused answers SPAWN and ADOPT: nothing runs, or the process is no run of the
+// service. Op is the index of the operation that failed, or negative as package
+// vspawn counts what comes before the first. Burned is 1 when the run number is
+// used up all the same.
 type Refused struct {
 	Name   []byte
 	Run    uint64

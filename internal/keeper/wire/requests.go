@@ -88,7 +88,35 @@ func (m *Spawn) Descriptors() int {
 	return n
 }
 
-// ServiceRun names a run of a service: the body of ACK and FORGET.
+// Adopt makes a process that runs already a run of a service, by the rules of
+// Spawn. Start is its field 22 of /proc/PID/stat. Flags are for later: 0.
+type Adopt struct {
+	Name  []byte
+	Run   uint64
+	Pid   uint32
+	Start uint64
+	Flags uint32
+}
+
+// Append writes the whole message to an empty buffer.
+func (m *Adopt) Append(b []byte, seq uint32) []byte {
+	b = put64(putName(Begin(b, TypeAdopt, seq), m.Name), m.Run)
+	return End(put32(put64(put32(b, m.Pid), m.Start), m.Flags))
+}
+
+// Decode reads the body; Name points into it.
+func (m *Adopt) Decode(body []byte) Code {
+	c := cursor{b: body}
+	m.Name = c.name()
+	m.Run = c.u64()
+	m.Pid, m.Start, m.Flags = c.u32(), c.u64(), c.u32()
+	if m.Run == 0 || m.Pid == 0 || m.Pid > 1<<30 || m.Start == 0 || m.Flags != 0 {
+		return CodeBody
+	}
+	return goodNameAnd(m.Name, c.end())
+}
+
+// ServiceRun names a run of a service: the body of ACK, FORGET and RELEASE.
 type ServiceRun struct {
 	Name []byte
 	Run  uint64

@@ -42,7 +42,10 @@ const (
 	TypeExit                    // Exit
 	TypeHandled                 // Signaled: signals up to this count are dealt with
 	TypeCount                   // no body: ask for STATS
-	lastRequest = TypeCount
+	TypeAdopt                   // Adopt + a pidfd of the process, or nothing; answered as SPAWN is
+	TypeRelease                 // ServiceRun: the process goes on without us
+
+	lastRequest = TypeRelease
 )
 
 // The keeper's messages.
@@ -98,6 +101,8 @@ const (
 	CodeHeld                // too many descriptors held, or the tag is taken
 	CodeNotHeld             // no such descriptor
 	CodeEnding              // the keeper is on its way out
+	CodeGone                // no process has this pid and start time
+	CodeTaken               // the process is abide's own, or another service's
 	lastCode
 )
 
@@ -109,6 +114,7 @@ var codeTexts = [lastCode]string{
 	"the spawn program is not acceptable", "system call failed",
 	"only process 1 of the machine may do this", "no such signal or group",
 	"too many descriptors held, or the tag is taken", "no such descriptor held", "the keeper is ending",
+	"no process has this pid and start time", "the process is abide's own or another service's",
 }
 
 // String is the reason as the end of an error message.

@@ -33,6 +33,7 @@ func TestEveryMessageComesBackAsItWas(t *testing.T) {
 		{TypeHello, (&Hello{7}).Append(nil, 1), &Hello{7}, new(Hello)},
 		{TypeList, (&List{70000}).Append(nil, 1), &List{70000}, new(List)},
 		{TypeSpawn, spawn.Append(nil, 2), &spawn, new(Spawn)},
+		{TypeAdopt, (&Adopt{name, 4, 99, 1 << 40, 0}).Append(nil, 3), &Adopt{name, 4, 99, 1 << 40, 0}, new(Adopt)},
 		{TypeAck, (&ServiceRun{name, 4}).Append(nil, TypeAck, 3), &ServiceRun{name, 4}, new(ServiceRun)},
 		{TypeSignal, (&Signal{name, 4, 64, ToSession}).Append(nil, 3), &Signal{name, 4, 64, ToSession}, new(Signal)},
 		{TypeDrop, (&Held{name, 4, AllTags}).Append(nil, TypeDrop, 3), &Held{name, 4, AllTags}, new(Held)},
@@ -146,6 +147,7 @@ func FuzzDecode(f *testing.F) {
 		(&Exited{Name: name, Run: 1}).Append(nil), (&Refused{Name: name, Op: -1}).Append(nil, 1),
 		FinishInventory(AppendRecord(BeginInventory(nil, 1), &Record{Name: name, NHeld: 1}), 0, 1),
 		(&Signaled{1, 1}).Append(nil, TypeSignaled, 0), (&Stats{}).Append(nil, 1), (&Welcome{}).Append(nil, 1),
+		(&Adopt{name, 1, 2, 3, 0}).Append(nil, 1),
 	} {
 		f.Add(msg)
 	}
@@ -168,7 +170,10 @@ func FuzzDecode(f *testing.F) {
 		case TypeSpawn:
 			var m Spawn
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
-		case TypeAck, TypeForget:
+		case TypeAdopt:
+			var m Adopt
+			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
+		case TypeAck, TypeForget, TypeRelease:
 			var m ServiceRun
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Type, h.Seq) })
 		case TypeSignal:
