@@ -89,9 +89,8 @@ func Decode(src *[EncodedSize]byte) (State, error) {
 	for i := range s.window.stamp {
 		s.window.stamp[i] = Time(le.Uint64(b[64+8*i:]))
 	}
-	if s.Phase >= phases || s.Cause >= causes || s.End >= ends || s.StopStep >= MaxStopSteps ||
-		s.window.next >= windowSize || s.window.fill > s.window.per {
-		return State{}, errRange
+	if err := s.inRange(); err != nil {
+		return State{}, err
 	}
 	return s, nil
 }

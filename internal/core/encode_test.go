@@ -1,8 +1,11 @@
 package core
 
 import (
+	"encoding/hex"
 	"hash/crc32"
+	"os"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -77,6 +80,50 @@ func TestATornStateIsNoticed(t *testing.T) {
 	if _, err := Decode(&empty); err == nil {
 		t.Error("nothing but zeroes reads as a State")
 	}
+}
+
+// firstState is fullState as abide 0.1 kept it.
+func firstState(t testing.TB) [FirstSize]byte {
+	t.Helper()
+	text, err := os.ReadFile("testdata/state-0.1.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := hex.DecodeString(strings.ReplaceAll(string(text), "\n", ""))
+	if err != nil || len(b) != FirstSize {
+		t.Fatalf("%d bytes, want %d: %v", len(b), FirstSize, err)
+	}
+	return [FirstSize]byte(b)
+}
+
+func TestAStateOfTheFirstVersionIsRead(t *testing.T) {
+	b := firstState(t)
+	if got, err := DecodeFirst(&b); err != nil || got != fullState() {
+		t.Errorf("read %+v, want %+v: %v", got, fullState(), err)
+	}
+	b[0] = byte(phases)
+	if got, err := DecodeFirst(&b); err == nil {
+		t.Errorf("phase %d reads as %+v", phases, got)
+	}
+}
+
+func FuzzDecodeFirst(f *testing.F) {
+	first := firstState(f)
+	f.Add(first[:])
+	f.Add(make([]byte, FirstSize))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var b [FirstSize]byte
+		copy(b[:], data)
+		s, err := DecodeFirst(&b)
+		if err != nil {
+			return
+		}
+		var again [EncodedSize]byte
+		s.Encode(&again)
+		if back, err := Decode(&again); err != nil || back != s {
+			t.Errorf("%+v comes back as %+v: %v", s, back, err)
+		}
+	})
 }
 
 func FuzzDecode(f *testing.F) {

@@ -20,12 +20,16 @@ func (e *Engine) adopt() {
 		byName[r.Name] = r
 	}
 	for name, blob := range e.ports.Snapshot.All() {
-		p, ok := unpage(blob)
-		if !ok {
+		if name[0] == '/' {
+			continue // the engine's own, see shutdown
+		}
+		st, kept, err := readPage(blob)
+		if err != nil {
+			e.record(name, 0, "state", err.Error(), nil)
 			continue
 		}
 		if s := e.known(name); s != nil {
-			s.st, s.info, s.adopted = p.State, p.Info, true
+			s.st, s.info, s.adopted = st, kept, true
 		}
 	}
 	for _, r := range records {

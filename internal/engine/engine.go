@@ -74,6 +74,7 @@ type Engine struct {
 	events   []control.Event // of this turn, not yet in the history
 	tidying  []func()        // put off to the end of this turn
 	ordered  bool            // this turn asked the keeper for something
+	page     [pageSize]byte  // of the service that is being stored
 	set      Loaded          // what was read last
 	stopping *shutdown
 	code     int // the exit code, once done

@@ -1,10 +1,8 @@
 package engine
 
 import (
-	"fmt"
 	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/core"
@@ -51,6 +49,7 @@ type info struct {
 	StartTime uint64
 	UID, GID  int32
 	Last      lastExit
+	Request   uint64 // number of the last operator's request that was carried out on it
 }
 
 // lastExit is how the last run ended; Run 0 means that none has yet.
@@ -60,35 +59,6 @@ type lastExit struct {
 	Status uint32
 	Known  bool
 	OOM    bool
-}
-
-const snapshotVersion = 1
-
-// page is the snapshot's form: fixed size, no pointers.
-type page struct {
-	Version uint32
-	Size    uint32
-	State   core.State
-	Info    info
-}
-
-// persist writes the service's page. It costs a copy of a few hundred bytes.
-func (e *Engine) persist(s *service) {
-	p := page{Version: snapshotVersion, Size: uint32(unsafe.Sizeof(page{})), State: s.st, Info: s.info}
-	blob := unsafe.Slice((*byte)(unsafe.Pointer(&p)), unsafe.Sizeof(p))
-	if err := e.ports.Snapshot.Put(s.name, blob); err != nil {
-		e.complainOnce("snapshot", fmt.Sprintf("Cannot keep the state of %s: %v", s.name, err))
-	}
-}
-
-// unpage reads a page back; false when another version wrote it.
-func unpage(blob []byte) (page, bool) {
-	var p page
-	if len(blob) != int(unsafe.Sizeof(p)) {
-		return p, false
-	}
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&p)), unsafe.Sizeof(p)), blob)
-	return p, p.Version == snapshotVersion && p.Size == uint32(unsafe.Sizeof(p))
 }
 
 // enabled is the file's word unless an operator's wish is newer.
