@@ -281,7 +281,7 @@ func (m *Manager) sweepFIFO(key runKey, s stream) {
 		stream: s, rec: r.rec, path: path, fd: fd, fromRec: true,
 	}
 	r.live = append(r.live, src)
-	if err := m.listen(&run{live: []*source{src}}); err != nil {
+	if err := m.listen(src); err != nil {
 		r.abandoned = true
 	}
 	m.queue(src)

@@ -95,6 +95,9 @@ func (m *Manager) takeSpare(r *run) (string, bool) {
 // retire takes a FIFO's name away. It becomes a spare one if nobody can write to
 // it any more.
 func (m *Manager) retire(src *source) {
+	if src.path == "" {
+		return
+	}
 	svc := src.svc
 	m.mu.Lock()
 	keep := src.eof && len(svc.spares) < sparesMax && !svc.forgotten

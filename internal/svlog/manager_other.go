@@ -28,6 +28,21 @@ func (*Manager) Begin(string, uint64, int, int, *model.Log) (Pipes, error) {
 // Adopt refuses.
 func (*Manager) Adopt(string, uint64, *model.Log) (Pipes, error) { return Pipes{}, errSystem }
 
+// Stream names one output of a run.
+type Stream = stream
+
+// Stdout and Stderr are the streams of a run.
+const (
+	Stdout = streamOut
+	Stderr = streamErr
+)
+
+// AdoptFD refuses.
+func (*Manager) AdoptFD(string, uint64, Stream, int, *model.Log) error { return errSystem }
+
+// Rebuild refuses.
+func (*Manager) Rebuild() error { return errSystem }
+
 // Ended refuses.
 func (*Manager) Ended(string, uint64, func()) error { return errSystem }
 

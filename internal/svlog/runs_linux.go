@@ -1,9 +1,11 @@
 package svlog
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -48,7 +50,7 @@ type source struct {
 	number  uint64
 	stream  stream
 	rec     *runRec
-	path    string
+	path    string // of its FIFO, "" if that has no name
 	fd      int
 	sinks   []*sink
 	console bool
@@ -177,11 +179,100 @@ func (m *Manager) attach(name string, number uint64, uid, gid int, spec *model.L
 			stream: stream(s), rec: r.rec, path: pipe.Path, fd: fd, fromRec: false,
 		})
 	}
-	if err := m.listen(r); err != nil {
+	if err := m.listen(r.live...); err != nil {
 		m.leave(r)
 		return Pipes{}, fmt.Errorf("cannot watch the log pipes of %s: %w", name, err)
 	}
 	return pipes, nil
+}
+
+// Stream names one output of a run, for AdoptFD.
+type Stream = stream
+
+// Stdout and Stderr are the streams of a run.
+const (
+	Stdout = streamOut
+	Stderr = streamErr
+)
+
+// AdoptFD takes up one stream of a run by the read end of its pipe: where the
+// pipe has no name any more, or never had one. The run may be known, from Adopt or
+// an AdoptFD of its other stream, or not. The descriptor is the Manager's from
+// then on, whatever the outcome, and is set to O_NONBLOCK. It is an error if it is
+// no pipe that can be read. A stream that is taken already stays as it is, and a
+// pipe that is both streams of its run is taken once, as the one that came first.
+func (m *Manager) AdoptFD(name string, number uint64, s Stream, fd int, spec *model.Log) error {
+	r, st, err := m.enterFD(runKey{name, number}, fd, spec)
+	if err == nil {
+		if err = m.do(func() { m.attachFD(r, s&1, fd, st) }); err != nil {
+			m.leave(r)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("cannot take up std%s of run %d of %s: %w", streamNames[s&1], number, name, err)
+	}
+	return nil
+}
+
+// enterFD makes the run of a pipe known, and the pipe fit to be taken up.
+func (m *Manager) enterFD(key runKey, fd int, spec *model.Log) (*run, *unix.Stat_t, error) {
+	if err := checkName(key.name); err != nil {
+		return nil, nil, err
+	}
+	if err := Check(spec); err != nil {
+		return nil, nil, err
+	}
+	st := new(unix.Stat_t)
+	if err := unix.Fstat(fd, st); err != nil {
+		return nil, nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return nil, nil, errors.New("its descriptor is no pipe")
+	}
+	if how, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil {
+		return nil, nil, err
+	} else if how&unix.O_ACCMODE == unix.O_WRONLY {
+		return nil, nil, errors.New("its descriptor is not open for reading")
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, nil, err
+	}
+	unix.CloseOnExec(fd)
+	m.mu.Lock()
+	r := m.runs[key]
+	m.mu.Unlock()
+	if r != nil {
+		return r, st, nil
+	}
+	r, err := m.enter(key, int(st.Uid), int(st.Gid), spec)
+	return r, st, err
+}
+
+// attachFD is the part of AdoptFD that the thread does.
+func (m *Manager) attachFD(r *run, s stream, fd int, pipe *unix.Stat_t) {
+	m.mu.Lock()
+	known := m.runs[r.key] == r
+	m.mu.Unlock()
+	taken := slices.ContainsFunc(r.live, func(other *source) bool {
+		var st unix.Stat_t
+		return other.stream == s || unix.Fstat(other.fd, &st) == nil && st.Ino == pipe.Ino && st.Dev == pipe.Dev
+	})
+	if taken || !known {
+		unix.Close(fd)
+		return
+	}
+	src := &source{
+		id: uint64(r.slot)<<1 | uint64(s), run: r, svc: r.svc, name: r.key.name, number: r.key.number,
+		stream: s, rec: r.rec, fd: fd,
+	}
+	if err := m.listen(src); err != nil {
+		unix.Close(fd)
+		m.report(r.svc.name, fmt.Sprintf("cannot watch a log pipe: %v; what is written there is not taken", err))
+		return
+	}
+	r.live = append(r.live, src)
+	m.queue(src)
 }
 
 // enter makes the run known.
@@ -233,23 +324,30 @@ func (m *Manager) leave(r *run) {
 		delete(m.sources, src.id)
 		unix.EpollCtl(m.epoll, unix.EPOLL_CTL_DEL, src.fd, nil)
 		unix.Close(src.fd)
-		os.Remove(src.path)
+		if src.path != "" {
+			os.Remove(src.path)
+		}
 	}
 	delete(m.runs, r.key)
 	r.svc.runs--
 	m.journal.dropRun(r.slot)
 }
 
-// listen lets the thread see the run's sources.
-func (m *Manager) listen(r *run) error {
+// listen lets the thread see sources. With an error it sees none of them.
+func (m *Manager) listen(sources ...*source) error {
 	m.mu.Lock()
-	for _, src := range r.live {
+	for _, src := range sources {
 		m.sources[src.id] = src
 	}
 	m.mu.Unlock()
-	for _, src := range r.live {
+	for _, src := range sources {
 		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(src.id), Pad: int32(src.id >> 32)}
 		if err := unix.EpollCtl(m.epoll, unix.EPOLL_CTL_ADD, src.fd, &ev); err != nil {
+			m.mu.Lock()
+			for _, src := range sources {
+				delete(m.sources, src.id)
+			}
+			m.mu.Unlock()
 			return err
 		}
 	}

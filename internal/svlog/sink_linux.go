@@ -426,9 +426,13 @@ func reason(err error) error {
 
 // pwriteAll writes b at off, going on after short writes.
 func (m *Manager) pwriteAll(fd int, b []byte, off int64) (int, error) {
+	return writeAll(m.pwrite, fd, b, off)
+}
+
+func writeAll(pwrite func(int, []byte, int64) (int, error), fd int, b []byte, off int64) (int, error) {
 	n := 0
 	for n < len(b) {
-		w, err := m.pwrite(fd, b[n:], off+int64(n))
+		w, err := pwrite(fd, b[n:], off+int64(n))
 		if err == unix.EINTR {
 			continue
 		}
