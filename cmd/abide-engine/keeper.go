@@ -131,6 +131,15 @@ func (k *keeper) Release(name string, run uint64) error {
 	return err
 }
 
+func (k *keeper) SignalOnce(name string, run uint64, signo int, to engine.Scope, once uint64) error {
+	whom := wire.ToMain
+	if to == engine.ToGroup {
+		whom = wire.ToGroup
+	}
+	_, err := k.link.SignalOnce(name, run, signo, whom, once)
+	return err
+}
+
 func (k *keeper) Ack(name string, run uint64) error {
 	_, err := k.link.Ack(name, run)
 	return err

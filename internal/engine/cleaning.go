@@ -26,21 +26,27 @@ func (e *Engine) signalStep(s *service, run uint64, step int) {
 			}
 		})
 	case step < len(s.def.Stop.Steps):
-		e.send(s, run, s.def.Stop.Steps[step].Signal, s.def.Stop.ToAll)
+		e.sendStep(s, run, step)
 	}
 	s.info.SentStep = int32(step) + 1
 	e.persist(s)
 }
 
-// send signals the main process, or everything of the run. CONT follows a
-// signal that is to end it, since a stopped program would not see it.
-func (e *Engine) send(s *service, run uint64, signo int, all bool) {
-	if all && s.group != nil {
+// sendStep signals the main process, or everything of the run.
+func (e *Engine) sendStep(s *service, run uint64, step int) {
+	signo := s.def.Stop.Steps[step].Signal
+	if s.def.Stop.ToAll && s.group != nil {
 		s.group.SignalAll(signo)
-	} else if err := e.ports.Keeper.Signal(s.name, run, signo, ToMain); err != nil {
+		return
+	}
+	if err := e.ports.Keeper.SignalOnce(s.name, run, signo, ToMain, onceOfStep(run, step)); err != nil {
 		e.record(s.name, run, "state", fmt.Sprintf("cannot send %s: %v", model.SignalName(signo), err), nil)
 	}
 }
+
+// onceOfStep names the signal of a stop step. Those of requests have the highest
+// bit unset.
+func onceOfStep(run uint64, step int) uint64 { return 1<<63 | run<<8 | uint64(step) }
 
 // kill ends everything of a run with KILL, or its main process alone. Nothing is
 // answered here: the end of the main process comes as an exit, and a clean-up

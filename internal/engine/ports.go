@@ -76,6 +76,10 @@ type Keeper interface {
 	Adopt(name string, run uint64, pid int, start uint64) error
 	// Release lets the process of a run go on; its end is told to nobody.
 	Release(name string, run uint64) error
+	// SignalOnce is Signal with a name, once, that is not 0: asked for again under
+	// the name of the last one sent to the service, also by another engine, it is
+	// not sent again.
+	SignalOnce(name string, run uint64, signo int, to Scope, once uint64) error
 	Ack(name string, run uint64) error
 	Drop(name string, run uint64) error // all that is held for the run
 	Forget(name string) error

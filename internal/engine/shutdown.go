@@ -200,7 +200,7 @@ func (e *Engine) Signaled(signo int) {
 	case e.opts.Mode == ModeInit:
 		for _, s := range e.services {
 			if s.def != nil && s.def.Essential && s.lives() {
-				e.send(s, s.st.Run, signo, false)
+				_ = e.ports.Keeper.Signal(s.name, s.st.Run, signo, ToMain)
 			}
 		}
 	}

@@ -253,6 +253,9 @@ type slot struct {
 	began  int64
 	exit   Exit
 	spawns int
+
+	once    uint64
+	signals []int // all that were sent
 }
 
 func (k *fakeKeeper) Spawn(o Order) error {
@@ -310,6 +313,7 @@ func (k *fakeKeeper) Signal(name string, run uint64, signo int, _ Scope) error {
 	if signo == sigKILL || signo == sigTERM && !k.w.ignores[name] {
 		k.end(name, uint32(signo))
 	}
+	s.signals = append(s.signals, signo)
 	k.w.port()
 	return nil
 }
@@ -340,6 +344,26 @@ func (k *fakeKeeper) Release(name string, run uint64) error {
 	}
 	k.w.port()
 	return nil
+}
+
+func (k *fakeKeeper) SignalOnce(name string, run uint64, signo int, to Scope, once uint64) error {
+	k.w.port()
+	s := k.slots[name]
+	if once == 0 {
+		k.w.t.Errorf("%s: a signal without a name", name)
+	}
+	if s != nil && s.once == once {
+		return nil
+	}
+	crashIn := k.w.crashIn
+	k.w.crashIn = 0
+	err := k.Signal(name, run, signo, to)
+	k.w.crashIn = crashIn
+	if err == nil {
+		s.once = once
+	}
+	k.w.port()
+	return err
 }
 
 func (k *fakeKeeper) Ack(name string, run uint64) error {

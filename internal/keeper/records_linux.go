@@ -59,7 +59,8 @@ type slot struct {
 	nameLen uint32
 	_       uint32
 	nameBuf [wire.MaxName]byte
-	_       [slotSize - 104 - wire.MaxName]byte
+	once    uint64 // names the last signal that is sent once, 0: none
+	_       [slotSize - 112 - wire.MaxName]byte
 }
 
 // Both must hold, or the file's layout is not what docs/keeper.md says.

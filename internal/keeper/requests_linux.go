@@ -66,8 +66,12 @@ func (k *keeper) request(msg []byte, fds []int, truncated bool) {
 		k.handled(h.Seq, body)
 	case wire.TypeCount:
 		k.count(h.Seq)
+	case wire.TypeSignalOnce:
+		k.signalOnce(h.Seq, body)
 	case wire.TypeRelease:
 		k.releaseRequest(h.Seq, body)
+	default:
+		k.wrong(h.Seq, wire.CodeType)
 	}
 }
 
@@ -202,14 +206,40 @@ func (k *keeper) signal(seq uint32, body []byte) {
 		k.wrong(seq, code)
 		return
 	}
+	if s, ok := k.slotOf(seq, m.Name); ok && k.send(seq, s, &m) {
+		k.ok(seq)
+	}
+}
+
+// signalOnce is signal for an engine that may ask again because the one before it
+// died. The name is stored behind the signal: killed in between we would rather
+// see it sent twice than not at all.
+func (k *keeper) signalOnce(seq uint32, body []byte) {
+	var m wire.SignalOnce
+	if code := m.Decode(body); code != wire.CodeNone {
+		k.wrong(seq, code)
+		return
+	}
 	s, ok := k.slotOf(seq, m.Name)
 	if !ok {
 		return
 	}
+	r := &k.records.slots[s]
+	if r.once != m.Once {
+		if !k.send(seq, s, &m.Signal) {
+			return
+		}
+		r.once = m.Once
+	}
+	k.ok(seq)
+}
+
+// send signals the run of a slot, or answers the request with why it cannot.
+func (k *keeper) send(seq, s uint32, m *wire.Signal) bool {
 	r, p := &k.records.slots[s], &k.table.private[s]
 	if r.at() != wire.Live || r.run.Load() != m.Run || p.pidfd < 0 {
 		k.fail(seq, wire.CodeNotLive, 0)
-		return
+		return false
 	}
 	var e syscall.Errno
 	if m.To == wire.ToMain {
@@ -218,18 +248,19 @@ func (k *keeper) signal(seq uint32, body []byte) {
 		group, code := k.groupOf(s, m.To)
 		if code != wire.CodeNone {
 			k.fail(seq, code, 0)
-			return
+			return false
 		}
 		e = raw.Kill(-group, int(m.Signo))
 	}
 	switch e {
 	case 0:
-		k.ok(seq)
+		return true
 	case syscall.ESRCH:
 		k.fail(seq, wire.CodeNotLive, 0)
 	default:
 		k.fail(seq, wire.CodeSystem, e)
 	}
+	return false
 }
 
 // groupOf finds the process group to signal. The main process is ours and not

@@ -5,6 +5,7 @@ package keeper
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,6 +135,48 @@ func TestSignalsReachWhomTheyAreFor(t *testing.T) {
 	if x := next(e, e.exited); x.Status != uint32(syscall.SIGHUP) {
 		t.Errorf("exit %+v", x)
 	}
+}
+
+// An engine that was killed cannot know whether its last signal was sent. The next
+// one asks again.
+func TestASignalIsSentOnceHoweverOftenItIsAskedFor(t *testing.T) {
+	r := startRig(t)
+	e := r.connected()
+	out := filepath.Join(t.TempDir(), "caught")
+	e.up("web", 1, 0, "/bin/sh", "-c", "trap 'echo caught >>"+out+"' HUP; echo ready >>"+out+"; while :; do sleep 0.01; done")
+	caught := func(want string) {
+		t.Helper()
+		until(t, "the program has written "+want, func() bool { data, _ := os.ReadFile(out); return string(data) == want })
+	}
+	hup := int(syscall.SIGHUP)
+	caught("ready\n")
+	must(e.SignalOnce("web", 1, hup, wire.ToMain, 7))
+	caught("ready\ncaught\n")
+	must(e.SignalOnce("web", 1, hup, wire.ToMain, 7))
+	e.sync()
+	e.kill()
+	e = r.connected()
+	must(e.SignalOnce("web", 1, hup, wire.ToMain, 7))
+	must(e.SignalOnce("web", 1, hup, wire.ToMain, 8))
+	caught("ready\ncaught\ncaught\n")
+	must(e.SignalOnce("web", 2, hup, wire.ToMain, 9))
+	if err := next(e, e.failed); err.Code != wire.CodeNotLive {
+		t.Errorf("signal to a run that is not there: %v", err)
+	}
+	must(e.SignalOnce("web", 1, hup, wire.ToMain, 0))
+	if err := next(e, e.failed); err.Code != wire.CodeBody {
+		t.Errorf("signal without a name: %v", err)
+	}
+	must(e.Signal("web", 1, 9, wire.ToMain))
+	next(e, e.exited)
+	must(e.SignalOnce("web", 1, hup, wire.ToMain, 8))
+	e.sync()
+	select {
+	case err := <-e.failed:
+		t.Errorf("the repeat of a signal that was sent: %v", err)
+	default:
+	}
+	caught("ready\ncaught\ncaught\n")
 }
 
 func TestForgetFreesTheSlotOnlyWhenNothingIsLeft(t *testing.T) {

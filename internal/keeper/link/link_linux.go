@@ -275,6 +275,13 @@ func (l *Link) Signal(name string, run uint64, signo int, to uint32) (uint32, er
 	return l.ask(describe("signal", name, run), nil, m.Append, nil)
 }
 
+// SignalOnce is Signal with a name, once, that is not 0: when it is the name of
+// the last one sent to the service, it is not sent again.
+func (l *Link) SignalOnce(name string, run uint64, signo int, to uint32, once uint64) (uint32, error) {
+	m := wire.SignalOnce{Signal: wire.Signal{Name: []byte(name), Run: run, Signo: uint32(signo), To: to}, Once: once}
+	return l.ask(describe("signal", name, run), nil, m.Append, nil)
+}
+
 // Keep gives the keeper a copy of a descriptor to hold; run 0 is for the service,
 // whatever runs.
 func (l *Link) Keep(name string, run uint64, tag uint32, fd int) (uint32, error) {

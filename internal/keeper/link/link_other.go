@@ -35,6 +35,9 @@ func (*Link) Ack(string, uint64) (uint32, error) { return 0, errSystem }
 // Signal refuses.
 func (*Link) Signal(string, uint64, int, uint32) (uint32, error) { return 0, errSystem }
 
+// SignalOnce refuses.
+func (*Link) SignalOnce(string, uint64, int, uint32, uint64) (uint32, error) { return 0, errSystem }
+
 // Keep refuses.
 func (*Link) Keep(string, uint64, uint32, int) (uint32, error) { return 0, errSystem }
 

@@ -168,6 +168,35 @@ func (m *Signal) Decode(body []byte) Code {
 	return goodNameAnd(m.Name, c.end())
 }
 
+// SignalOnce is a Signal with a name, Once, that is not 0: a repeat of the last
+// one sent to the service is answered as if it were sent, and sends nothing.
+type SignalOnce struct {
+	Signal
+	Once uint64
+}
+
+// Append writes the whole message to an empty buffer.
+func (m *SignalOnce) Append(b []byte, seq uint32) []byte {
+	b = put64(putName(Begin(b, TypeSignalOnce, seq), m.Name), m.Run)
+	return End(put64(put32(put32(b, m.Signo), m.To), m.Once))
+}
+
+// Decode reads the body; Name points into it.
+func (m *SignalOnce) Decode(body []byte) Code {
+	c := cursor{b: body}
+	m.Name = c.name()
+	m.Run = c.u64()
+	m.Signo, m.To = c.u32(), c.u32()
+	m.Once = c.u64()
+	if m.Signo > 64 || m.To > ToSession {
+		return CodeSignal
+	}
+	if m.Once == 0 {
+		return CodeBody
+	}
+	return goodNameAnd(m.Name, c.end())
+}
+
 // Held names a descriptor that the keeper holds for a run; Run 0 means for the
 // service, whatever runs. It is the body of KEEP, TAKE, DROP and FD.
 type Held struct {

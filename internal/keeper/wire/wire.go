@@ -45,7 +45,9 @@ const (
 	TypeAdopt                   // Adopt + a pidfd of the process, or nothing; answered as SPAWN is
 	TypeRelease                 // ServiceRun: the process goes on without us
 
-	lastRequest = TypeRelease
+	TypeSignalOnce Type = 19 // SignalOnce
+
+	lastRequest = TypeSignalOnce
 )
 
 // The keeper's messages.

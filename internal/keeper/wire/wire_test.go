@@ -38,6 +38,7 @@ func TestEveryMessageComesBackAsItWas(t *testing.T) {
 		{TypeSignal, (&Signal{name, 4, 64, ToSession}).Append(nil, 3), &Signal{name, 4, 64, ToSession}, new(Signal)},
 		{TypeDrop, (&Held{name, 4, AllTags}).Append(nil, TypeDrop, 3), &Held{name, 4, AllTags}, new(Held)},
 		{TypeExit, (&Exit{255, ActionHalt}).Append(nil, 3), &Exit{255, ActionHalt}, new(Exit)},
+		{TypeSignalOnce, (&SignalOnce{Signal{name, 4, 64, ToSession}, 9}).Append(nil, 3), &SignalOnce{Signal{name, 4, 64, ToSession}, 9}, new(SignalOnce)},
 		{TypeHandled, (&Signaled{15, 2}).Append(nil, TypeHandled, 3), &Signaled{15, 2}, new(Signaled)},
 		{TypeExited, exited.Append(nil), &exited, new(Exited)},
 		{TypeSpawned, (&Spawned{name, 1, 2, 3, 4}).Append(nil, 9), &Spawned{name, 1, 2, 3, 4}, new(Spawned)},
@@ -143,7 +144,7 @@ func FuzzDecode(f *testing.F) {
 	name := []byte("web")
 	for _, msg := range [][]byte{
 		Bare(nil, TypePing, 1), (&Hello{1}).Append(nil, 1), (&Spawn{Name: name, Run: 1, NTags: 1}).Append(nil, 1),
-		(&Signal{name, 1, 9, ToGroup}).Append(nil, 1), (&Held{name, 1, 2}).Append(nil, TypeKeep, 1),
+		(&Signal{name, 1, 9, ToGroup}).Append(nil, 1), (&SignalOnce{Signal{name, 1, 9, ToMain}, 1}).Append(nil, 1), (&Held{name, 1, 2}).Append(nil, TypeKeep, 1),
 		(&Exited{Name: name, Run: 1}).Append(nil), (&Refused{Name: name, Op: -1}).Append(nil, 1),
 		FinishInventory(AppendRecord(BeginInventory(nil, 1), &Record{Name: name, NHeld: 1}), 0, 1),
 		(&Signaled{1, 1}).Append(nil, TypeSignaled, 0), (&Stats{}).Append(nil, 1), (&Welcome{}).Append(nil, 1),
@@ -176,6 +177,9 @@ func FuzzDecode(f *testing.F) {
 		case TypeAck, TypeForget, TypeRelease:
 			var m ServiceRun
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Type, h.Seq) })
+		case TypeSignalOnce:
+			var m SignalOnce
+			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
 		case TypeSignal:
 			var m Signal
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
