@@ -62,14 +62,15 @@ type keeper struct {
 
 // connection is the engine as the loop sees it.
 type connection struct {
-	sock   int // -1: none
-	pidfd  int // -1: none
-	pid    uint32
-	hello  bool
-	listed uint32 // slots below have been told in an inventory
-	owed   int64  // CLOCK_MONOTONIC ns since when we wait for any word, 0: we do not
-	asked  bool   // ISALIVE is out
-	killed bool
+	sock    int // -1: none
+	pidfd   int // -1: none
+	pid     uint32
+	hello   bool
+	version uint32 // of the exchanges, from its hello on
+	listed  uint32 // slots below have been told in an inventory
+	owed    int64  // CLOCK_MONOTONIC ns since when we wait for any word, 0: we do not
+	asked   bool   // ISALIVE is out
+	killed  bool
 }
 
 type signalCount struct {

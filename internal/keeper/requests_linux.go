@@ -8,6 +8,7 @@ import (
 
 	"github.com/abide-project/abide/internal/keeper/wire"
 	"github.com/abide-project/abide/internal/sys/raw"
+	"github.com/abide-project/abide/internal/version"
 )
 
 // request carries out one message of the engine and answers it. Whatever it is
@@ -19,6 +20,9 @@ func (k *keeper) request(msg []byte, fds []int, truncated bool) {
 	}
 	if code == wire.CodeNone && !k.engine.hello && h.Type != wire.TypeHello {
 		code = wire.CodeOrder
+	}
+	if code == wire.CodeNone && h.Type != wire.TypeHello && h.Type.Since() > k.engine.version {
+		code = wire.CodeVersion
 	}
 	if code != wire.CodeNone {
 		closeAll(fds)
@@ -101,18 +105,19 @@ func (k *keeper) hello(seq uint32, body []byte) {
 		k.wrong(seq, code)
 		return
 	}
-	if m.Version != wire.Version {
+	if m.Version < wire.MinVersion {
 		k.wrong(seq, wire.CodeVersion)
 		return
 	}
-	k.engine.hello = true
+	k.engine.hello, k.engine.version = true, min(m.Version, wire.Version)
 	k.shared.met.Store(true)
 	w := wire.Welcome{
-		Version: wire.Version, KeeperPid: uint32(raw.Pid()), ID: k.id, Rung: uint32(k.rung), Flags: k.flags,
+		Version: k.engine.version, KeeperPid: uint32(raw.Pid()), ID: k.id, Rung: uint32(k.rung), Flags: k.flags,
 		NofileSoft: k.birth[0], NofileHard: k.birth[1], Slots: maxSlots, Used: k.table.used,
 		Engines: k.shared.engines.Load(), EnginePid: k.engine.pid,
 	}
 	w.Boot = k.records.head.boot
+	copy(w.Build[:], version.Version)
 	k.answer(w.Append(k.out[:0], seq), -1)
 }
 

@@ -7,6 +7,7 @@ package link
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/abide-project/abide/internal/keeper/wire"
@@ -34,6 +35,9 @@ type Handler struct {
 
 // Welcome is what the keeper says of itself.
 type Welcome struct {
+	Version        uint32 // of the exchanges: the highest both ends know
+	Build          string // which abide the keeper is, "" when it is too old to say
+	OnTrial        bool   // an upgrade waits for us to say that we are in charge
 	KeeperPid      int
 	EnginePid      int
 	BootID         string
@@ -141,6 +145,13 @@ type Error struct {
 	Request string
 	Code    wire.Code
 	Errno   int
+}
+
+// OldKeeper is why a request cannot be made to a keeper that does not know it.
+type OldKeeper struct{ Version uint32 }
+
+func (e *OldKeeper) Error() string {
+	return fmt.Sprintf("the keeper is older (version %d): abide upgrade", e.Version)
 }
 
 // ErrLost is why a request fails when the keeper is gone.

@@ -1,6 +1,8 @@
 package link
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -27,6 +29,7 @@ type Link struct {
 
 	mu      sync.Mutex
 	seq     uint32
+	version uint32 // of the exchanges, as the keeper's welcome says
 	asked   map[uint32]request
 	queue   []packet // what did not fit yet, oldest first
 	writing bool     // a goroutine sends the queue
@@ -73,7 +76,7 @@ func Open(fd int, handler Handler) (*Link, Welcome, error) {
 	}
 	l := &Link{
 		file: file, conn: conn, handler: handler, asked: map[uint32]request{},
-		out: make([]byte, 0, 4096), in: make([]byte, wire.MaxMessage), oob: make([]byte, unix.CmsgSpace(4*4)),
+		version: wire.MinVersion, out: make([]byte, 0, 4096), in: make([]byte, wire.MaxMessage), oob: make([]byte, unix.CmsgSpace(4*4)),
 	}
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
 	w, err := l.greet()
@@ -85,12 +88,12 @@ func Open(fd int, handler Handler) (*Link, Welcome, error) {
 }
 
 func (l *Link) greet() (Welcome, error) {
-	hello := wire.Hello{Version: wire.Version}
-	seq, err := l.ask("greet", nil, func(b []byte, seq uint32) []byte { return hello.Append(b, seq) }, nil)
-	if err != nil {
-		return Welcome{}, err
+	body, err := l.hello(wire.Version)
+	var refused *Error
+	if errors.As(err, &refused) && refused.Code == wire.CodeVersion {
+		// A keeper of version 1 knows no other and takes no hello but its own.
+		body, err = l.hello(wire.MinVersion)
 	}
-	body, err := l.expect(seq, wire.TypeWelcome)
 	if err != nil {
 		return Welcome{}, err
 	}
@@ -98,16 +101,29 @@ func (l *Link) greet() (Welcome, error) {
 	if code := m.Decode(body); code != wire.CodeNone {
 		return Welcome{}, fmt.Errorf("its welcome is malformed: %v", code)
 	}
-	if m.Version != wire.Version {
-		return Welcome{}, fmt.Errorf("it speaks version %d, not %d", m.Version, wire.Version)
+	if m.Version < wire.MinVersion || m.Version > wire.Version {
+		return Welcome{}, fmt.Errorf("it speaks version %d; from %d to %d are known here", m.Version, wire.MinVersion, wire.Version)
 	}
+	l.mu.Lock()
+	l.version = m.Version
+	l.mu.Unlock()
 	is := func(flag uint32) bool { return m.Flags&flag != 0 }
+	build, _, _ := bytes.Cut(m.Build[:], []byte{0})
 	return Welcome{
-		KeeperPid: int(m.KeeperPid), EnginePid: int(m.EnginePid), BootID: string(m.Boot[:]), RunID: string(m.ID[:]), Rung: uint8(m.Rung),
+		Version: m.Version, Build: string(build), OnTrial: is(wire.OnTrial), KeeperPid: int(m.KeeperPid), EnginePid: int(m.EnginePid), BootID: string(m.Boot[:]), RunID: string(m.ID[:]), Rung: uint8(m.Rung),
 		PID1: is(wire.PID1), Machine: is(wire.Machine), Subreaper: is(wire.Subreaper), Adopted: is(wire.Adopted),
 		RecordsSet: is(wire.RecordsSet), RecordsDamaged: is(wire.RecordsDamaged), Unrecorded: is(wire.Unrecorded),
 		NofileSoft: m.NofileSoft, NofileHard: m.NofileHard, Slots: int(m.Slots), Used: int(m.Used), Engines: int(m.Engines),
 	}, nil
+}
+
+func (l *Link) hello(version uint32) ([]byte, error) {
+	m := wire.Hello{Version: version}
+	seq, err := l.ask("greet", nil, m.Append, nil)
+	if err != nil {
+		return nil, err
+	}
+	return l.expect(seq, wire.TypeWelcome)
 }
 
 // expect reads until the answer to seq has come and keeps news for later. It is

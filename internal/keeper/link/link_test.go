@@ -296,11 +296,59 @@ func TestNonsenseOfTheKeeperEndsTheConnection(t *testing.T) {
 func TestAnotherVersionIsRefused(t *testing.T) {
 	ours, f := pair(t)
 	go func() {
-		hello, _ := f.recv()
-		f.say((&wire.Failure{Code: wire.CodeVersion}).Append(nil, hello.Seq))
+		for range 2 { // the newest and the oldest that we speak
+			hello, _ := f.recv()
+			f.say((&wire.Failure{Code: wire.CodeVersion}).Append(nil, hello.Seq))
+		}
 	}()
 	_, _, err := Open(ours, Handler{})
 	if err == nil || fmt.Sprint(err) != "cannot talk to the keeper: cannot greet: another protocol version" {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAKeeperOfVersion1IsSpokenToInItsWords(t *testing.T) {
+	ours, f := pair(t)
+	go func() {
+		for {
+			h, body := f.recv()
+			var hello wire.Hello
+			if code := hello.Decode(body); code != wire.CodeNone || h.Type != wire.TypeHello {
+				f.t.Errorf("greeted with %+v: %v", h, code)
+				return
+			}
+			if hello.Version == 1 {
+				f.say((&wire.Welcome{Version: 1, KeeperPid: 7}).Append(nil, h.Seq))
+				break
+			}
+			// What version 1 answers to any other.
+			f.say((&wire.Failure{Code: wire.CodeVersion}).Append(nil, h.Seq))
+		}
+		list, _ := f.recv()
+		f.say(wire.FinishInventory(wire.BeginInventory(nil, list.Seq), 0, 0))
+		if h, _ := f.recv(); h.Type != wire.TypeAck {
+			f.t.Errorf("got %#x", h.Type)
+		}
+	}()
+	l, w, err := Open(ours, Handler{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if w.Version != 1 || w.KeeperPid != 7 || w.Build != "" {
+		t.Errorf("welcome %+v", w)
+	}
+	if _, err := l.List(); err != nil {
+		t.Fatal(err)
+	}
+	var old *OldKeeper
+	if _, err := l.Release("web", 1); !errors.As(err, &old) || old.Version != 1 {
+		t.Errorf("a request of version 2: %v", err)
+	}
+	if what, _, owed := l.Owed(); owed {
+		t.Errorf("an answer is owed to %s, which was never asked", what)
+	}
+	if _, err := l.Ack("web", 1); err != nil {
+		t.Error(err)
 	}
 }

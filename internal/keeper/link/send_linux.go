@@ -22,6 +22,9 @@ func (l *Link) ask(what string, fds []int, encode func([]byte, uint32) []byte, w
 	}
 	seq := l.seq
 	l.out = encode(l.out[:0], seq)
+	if h, _, _ := wire.Parse(l.out); h.Type.Since() > l.version && h.Type != wire.TypeHello {
+		return 0, fmt.Errorf("cannot %s: %w", what, &OldKeeper{Version: l.version})
+	}
 	if err := l.send(l.out, fds); err != nil {
 		return 0, fmt.Errorf("cannot %s: %w", what, err)
 	}

@@ -10,9 +10,14 @@ const (
 	RecordsDamaged                    // single records could not be used
 	Unrecorded                        // there are no records: the run directory is not writable
 	PidfdNamed                        // pidfd inodes name processes (Linux 6.9)
+	OnTrial                           // an upgrade waits for this engine to say that it is in charge
 )
 
-// Welcome answers HELLO.
+// BuildSize is the room for the version of a program, as text.
+const BuildSize = 64
+
+// Welcome answers HELLO. Version is the one that both speak from now on; Build is
+// there from version 2 on.
 type Welcome struct {
 	Version    uint32
 	KeeperPid  uint32
@@ -26,6 +31,7 @@ type Welcome struct {
 	Used       uint32 // slots with a name
 	Engines    uint32 // engines started by this keeper, this one included
 	EnginePid  uint32
+	Build      [BuildSize]byte // the keeper's version as text, padded with NUL
 }
 
 // Append writes the whole message to an empty buffer.
@@ -35,7 +41,11 @@ func (m *Welcome) Append(b []byte, seq uint32) []byte {
 	b = put32(put32(b, m.Rung), m.Flags)
 	b = put64(put64(b, m.NofileSoft), m.NofileHard)
 	b = put32(put32(b, m.Slots), m.Used)
-	return End(put32(put32(b, m.Engines), m.EnginePid))
+	b = put32(put32(b, m.Engines), m.EnginePid)
+	if m.Version >= 2 {
+		b = append(b, m.Build[:]...)
+	}
+	return End(b)
 }
 
 // Decode reads the body.
@@ -48,6 +58,9 @@ func (m *Welcome) Decode(body []byte) Code {
 	m.NofileSoft, m.NofileHard = c.u64(), c.u64()
 	m.Slots, m.Used = c.u32(), c.u32()
 	m.Engines, m.EnginePid = c.u32(), c.u32()
+	if m.Version >= 2 {
+		copy(m.Build[:], c.take(len(m.Build)))
+	}
 	return c.end()
 }
 
@@ -358,6 +371,51 @@ func (m *Stats) Decode(body []byte) Code {
 	c := cursor{b: body}
 	for _, f := range m.fields() {
 		*f = c.u64()
+	}
+	return c.end()
+}
+
+// UpgradeResult says how an upgrade went.
+type UpgradeResult uint32
+
+// The results. Status is a word of wait4(2), Errno an error of a system call.
+const (
+	UpgradeDone         UpgradeResult = iota
+	UpgradeBusy                       // another one is under way
+	UpgradeEnding                     // the keeper is on its way out
+	UpgradeUnprepared                 // the state could not be handed over: Errno
+	UpgradeUnproven                   // the new keeper ended in its proof: Status
+	UpgradeSlow                       // it did not end its proof in time
+	UpgradeDiffers                    // it read other records than there are
+	UpgradeExec                       // it could not be executed: Errno
+	UpgradeResume                     // it could not take over and went back: Errno
+	UpgradeEngineDied                 // the new engine died before it was in charge: Status
+	UpgradeEngineSilent               // the new engine was not in charge in time
+	UpgradeEngineExec                 // the new engine could not be executed: Errno
+	UpgradeNone                       // there is none to tell of
+	lastUpgradeResult
+)
+
+// Upgraded answers UPGRADE. UPGRADE is answered by the keeper that goes on: the new
+// one if Result is UpgradeDone.
+type Upgraded struct {
+	Result UpgradeResult
+	Status uint32
+	Errno  uint32
+}
+
+// Append writes the whole message to an empty buffer.
+func (m *Upgraded) Append(b []byte, seq uint32) []byte {
+	return End(put32(put32(put32(Begin(b, TypeUpgraded, seq), uint32(m.Result)), m.Status), m.Errno))
+}
+
+// Decode reads the body.
+func (m *Upgraded) Decode(body []byte) Code {
+	c := cursor{b: body}
+	m.Result = UpgradeResult(c.u32())
+	m.Status, m.Errno = c.u32(), c.u32()
+	if m.Result >= lastUpgradeResult {
+		return CodeBody
 	}
 	return c.end()
 }

@@ -21,6 +21,12 @@ func putName(b []byte, name []byte) []byte {
 	return append(append(b, byte(len(name))), name...)
 }
 
+// putText cuts what is too long for a path, as putName does for a name.
+func putText(b []byte, text []byte) []byte {
+	text = text[:min(len(text), MaxPath)]
+	return append(put16(b, uint16(len(text))), text...)
+}
+
 // cursor reads a body from the front; after the first lack of bytes it only
 // returns zeros and remembers.
 type cursor struct {
@@ -55,6 +61,14 @@ func (c *cursor) u32() uint32 {
 func (c *cursor) u64() uint64 {
 	lo := c.u32()
 	return uint64(lo) | uint64(c.u32())<<32
+}
+
+func (c *cursor) text() []byte {
+	n := c.take(2)
+	if n == nil {
+		return nil
+	}
+	return c.take(int(n[0]) | int(n[1])<<8)
 }
 
 func (c *cursor) name() []byte { return c.take(int(c.u8())) }

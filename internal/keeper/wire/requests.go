@@ -1,6 +1,7 @@
 package wire
 
-// Hello opens a connection.
+// Hello opens a connection. Version is the highest that the engine speaks; a
+// keeper that answers ERROR with CodeVersion knows only lower ones.
 type Hello struct{ Version uint32 }
 
 // Append writes the whole message to an empty buffer.
@@ -246,4 +247,58 @@ func (m *Exit) Decode(body []byte) Code {
 		return CodeBody
 	}
 	return c.end()
+}
+
+// UpgradeInCharge in Upgrade says that the engine of an upgrade is in charge: the
+// keeper lets go of the program before it, and answers how the upgrade went.
+const UpgradeInCharge uint32 = 1
+
+// Upgrade asks the keeper to become another program file, to start the next engine
+// from Engine, and to use Exec as abide-exec from then on. An empty Exec leaves
+// that as it is.
+type Upgrade struct {
+	Flags  uint32
+	Keeper []byte
+	Engine []byte
+	Exec   []byte
+}
+
+// Append writes the whole message to an empty buffer.
+func (m *Upgrade) Append(b []byte, seq uint32) []byte {
+	b = put32(Begin(b, TypeUpgrade, seq), m.Flags)
+	return End(putText(putText(putText(b, m.Keeper), m.Engine), m.Exec))
+}
+
+// Decode reads the body; the paths point into it.
+func (m *Upgrade) Decode(body []byte) Code {
+	c := cursor{b: body}
+	m.Flags = c.u32()
+	m.Keeper, m.Engine, m.Exec = c.text(), c.text(), c.text()
+	if code := c.end(); code != CodeNone {
+		return code
+	}
+	confirms := m.Flags&UpgradeInCharge != 0
+	if m.Flags&^UpgradeInCharge != 0 || confirms != (len(m.Keeper) == 0) || confirms != (len(m.Engine) == 0) {
+		return CodeBody
+	}
+	for _, path := range [...][]byte{m.Keeper, m.Engine, m.Exec} {
+		if !goodPath(path) {
+			return CodeBody
+		}
+	}
+	return CodeNone
+}
+
+// goodPath says whether a path is absolute and can be handed to execve. None is
+// good as well.
+func goodPath(path []byte) bool {
+	if len(path) > MaxPath || len(path) > 0 && path[0] != '/' {
+		return false
+	}
+	for _, c := range path {
+		if c == 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -1,10 +1,10 @@
 // Package wire is the language between the engine and the keeper: messages of at
-// most 64 KiB over a seqpacket socket, little endian, one version. It encodes into
-// a buffer of the caller, decodes without copying, allocates nothing and
+// most 64 KiB over a seqpacket socket, little endian. HELLO and WELCOME agree on the
+// highest version that both ends know. It encodes into a buffer of the caller, decodes without copying, allocates nothing and
 // never panics, whatever it is given; what a message means is the keeper's and
 // link's business. It links nothing, because the keeper links it.
 //
-// A message is a header of 16 bytes {version u16, type u16, length u32, seq u32,
+// A message is a header of 16 bytes {format u16, type u16, length u32, seq u32,
 // reserved u32} and a body. length counts the header. seq is chosen by the engine
 // and repeated in the answer; the keeper's own messages have seq 0. Names are one
 // byte of length and the bytes. docs/keeper.md lists the exchanges.
@@ -12,14 +12,20 @@ package wire
 
 // Limits of the protocol.
 const (
-	Version    = 1
+	Version    = 2 // of the exchanges; an engine and a keeper use the lower of theirs
+	MinVersion = 1 // the oldest that is still spoken
 	HeaderSize = 16
 	MaxMessage = 64 << 10
 	MaxName    = 160
 	MaxHolds   = 16 // descriptors held by one SPAWN
 	MaxHeld    = 32 // descriptors held for one service
 	MaxPass    = 16 // descriptors handed to one program
+	MaxPath    = 4095
 )
+
+// headerFormat opens every header. It stands for the layout of headers and does
+// not change with Version, so that ends of different versions can greet each other.
+const headerFormat = 1
 
 // Type says what a message is.
 type Type uint16
@@ -45,10 +51,19 @@ const (
 	TypeAdopt                   // Adopt + a pidfd of the process, or nothing; answered as SPAWN is
 	TypeRelease                 // ServiceRun: the process goes on without us
 
+	TypeUpgrade    Type = 18 // Upgrade + the engine's own program file; answered by UPGRADED
 	TypeSignalOnce Type = 19 // SignalOnce
 
 	lastRequest = TypeSignalOnce
 )
+
+// Since is the version of the exchanges that brought a request.
+func (t Type) Since() uint32 {
+	if t > TypeCount {
+		return 2
+	}
+	return 1
+}
 
 // The keeper's messages.
 const (
@@ -64,6 +79,8 @@ const (
 	TypePonged                         // no body, answers PING
 	TypeFD                             // Held + one descriptor
 	TypeStats                          // Stats
+
+	TypeUpgraded Type = 0x8015 // Upgraded
 )
 
 // AllTags in DROP names every descriptor of a run.
@@ -71,10 +88,10 @@ const AllTags = 1<<32 - 1
 
 // Header opens every message.
 type Header struct {
-	Version uint16
-	Type    Type
-	Length  uint32
-	Seq     uint32
+	Format uint16
+	Type   Type
+	Length uint32
+	Seq    uint32
 }
 
 // Code says why the keeper refused something.
@@ -127,20 +144,20 @@ func (c Code) String() string {
 	return "unknown reason"
 }
 
-// Parse reads the header of a whole message and returns its body. A message of
-// another version is refused before anything else is looked at; its header is
+// Parse reads the header of a whole message and returns its body. A message with
+// another header is refused before anything else is looked at; its header is
 // returned as far as it could be read.
 func Parse(msg []byte) (Header, []byte, Code) {
 	if len(msg) < HeaderSize {
 		return Header{}, nil, CodeLength
 	}
 	h := Header{
-		Version: uint16(msg[0]) | uint16(msg[1])<<8,
-		Type:    Type(uint16(msg[2]) | uint16(msg[3])<<8),
-		Length:  le32(msg[4:]),
-		Seq:     le32(msg[8:]),
+		Format: uint16(msg[0]) | uint16(msg[1])<<8,
+		Type:   Type(uint16(msg[2]) | uint16(msg[3])<<8),
+		Length: le32(msg[4:]),
+		Seq:    le32(msg[8:]),
 	}
-	if h.Version != Version {
+	if h.Format != headerFormat {
 		return h, nil, CodeVersion
 	}
 	if int64(h.Length) != int64(len(msg)) || len(msg) > MaxMessage {
@@ -157,7 +174,7 @@ func (t Type) Request() bool { return t >= TypeHello && t <= lastRequest }
 
 // Begin appends a header whose length End fills in.
 func Begin(b []byte, t Type, seq uint32) []byte {
-	b = put16(b, Version)
+	b = put16(b, headerFormat)
 	b = put16(b, uint16(t))
 	b = put32(b, 0)
 	b = put32(b, seq)

@@ -148,7 +148,8 @@ func FuzzDecode(f *testing.F) {
 		(&Exited{Name: name, Run: 1}).Append(nil), (&Refused{Name: name, Op: -1}).Append(nil, 1),
 		FinishInventory(AppendRecord(BeginInventory(nil, 1), &Record{Name: name, NHeld: 1}), 0, 1),
 		(&Signaled{1, 1}).Append(nil, TypeSignaled, 0), (&Stats{}).Append(nil, 1), (&Welcome{}).Append(nil, 1),
-		(&Adopt{name, 1, 2, 3, 0}).Append(nil, 1),
+		(&Adopt{name, 1, 2, 3, 0}).Append(nil, 1), (&Upgrade{0, []byte("/k"), []byte("/e"), nil}).Append(nil, 1),
+		(&Welcome{Version: 2}).Append(nil, 1), (&Upgraded{UpgradeDiffers, 1, 2}).Append(nil, 1),
 	} {
 		f.Add(msg)
 	}
@@ -173,6 +174,12 @@ func FuzzDecode(f *testing.F) {
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
 		case TypeAdopt:
 			var m Adopt
+			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
+		case TypeUpgrade:
+			var m Upgrade
+			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
+		case TypeUpgraded:
+			var m Upgraded
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
 		case TypeAck, TypeForget, TypeRelease:
 			var m ServiceRun
