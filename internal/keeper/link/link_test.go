@@ -309,7 +309,9 @@ func TestAnotherVersionIsRefused(t *testing.T) {
 
 func TestAKeeperOfVersion1IsSpokenToInItsWords(t *testing.T) {
 	ours, f := pair(t)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		for {
 			h, body := f.recv()
 			var hello wire.Hello
@@ -351,4 +353,5 @@ func TestAKeeperOfVersion1IsSpokenToInItsWords(t *testing.T) {
 	if _, err := l.Ack("web", 1); err != nil {
 		t.Error(err)
 	}
+	after(t, done)
 }
