@@ -1,10 +1,7 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"sync"
-	"time"
 
 	"github.com/abide-project/abide/internal/definitions"
 	"github.com/abide-project/abide/internal/diag"
@@ -16,39 +13,39 @@ import (
 
 // reader is package definitions as the engine's port, and what of it is applied.
 type reader struct {
-	opts definitions.Options
-	main *model.Service // of `abide init -- COMMAND`
-	run  *state.Dir
-	boot string
+	opts    definitions.Options
+	main    *model.Service // of `abide init -- COMMAND`
+	applied *applied
+	past    past
 
-	mu      sync.Mutex
-	set     *definitions.Set
-	saving  chan map[string]*model.Service // at most one version waits to be written
-	applied map[string]*model.Service
+	mu  sync.Mutex
+	set *definitions.Set
 }
 
 func newReader(opts definitions.Options, main *model.Service, run *state.Dir, boot string, report func(error)) *reader {
-	r := &reader{opts: opts, main: main, run: run, boot: boot, saving: make(chan map[string]*model.Service, 1)}
-	r.applied = r.readApplied()
-	go func() {
-		for services := range r.saving {
-			// A start is not held up, and of several changes in a row one is written.
-			time.Sleep(applyLater)
-			select {
-			case services = <-r.saving:
-			default:
-			}
-			if err := r.writeApplied(services); err != nil {
-				report(err)
-			}
-		}
-	}()
+	r := &reader{opts: opts, main: main}
+	r.applied, r.past = openApplied(run, boot, report)
 	return r
+}
+
+// Restored is Load without reading a file: as a former engine of this boot
+// applied them.
+func (r *reader) Restored() (engine.Loaded, bool) {
+	if r.past.memory == nil || r.main != nil && r.past.services[r.main.Name] == nil {
+		return engine.Loaded{}, false
+	}
+	set := definitions.Restore(r.opts, *r.past.memory, r.past.known, r.past.inputs)
+	r.past.known, r.past.inputs, r.past.memory = nil, nil, nil
+	return r.take(set), true
 }
 
 func (r *reader) Load(running map[string]*model.Service) engine.Loaded {
 	set := definitions.Load(r.opts)
 	set.Keep(running)
+	return r.take(set)
+}
+
+func (r *reader) take(set *definitions.Set) engine.Loaded {
 	r.mu.Lock()
 	r.set = set
 	r.mu.Unlock()
@@ -89,49 +86,12 @@ func (r *reader) Render(svc *model.Service) string {
 	return string(native.Write(svc, native.WriteOptions{Origin: true, Mask: true}))
 }
 
-const appliedFile = "applied"
-
-// appliedDefinitions is RUN/applied: what runs, whatever the files say by now.
-type appliedDefinitions struct {
-	Version  int                       `json:"version"`
-	Boot     string                    `json:"boot"`
-	Services map[string]*model.Service `json:"services"`
+func (r *reader) KeepApplied(services map[string]*model.Service) error {
+	v := &inForce{services: services, set: r.current()}
+	if r.main != nil {
+		v.main = r.main.Name
+	}
+	return r.applied.keep(v)
 }
 
-const (
-	appliedVersion = 1
-	applyLater     = 500 * time.Millisecond
-)
-
-// KeepApplied writes in the background; of several versions in a row the last
-// one counts. A kill before it is written makes the next engine read the files.
-func (r *reader) KeepApplied(services map[string]*model.Service) {
-	select {
-	case <-r.saving:
-	default:
-	}
-	r.saving <- services
-}
-
-func (r *reader) writeApplied(services map[string]*model.Service) error {
-	data, err := json.Marshal(appliedDefinitions{appliedVersion, r.boot, services})
-	if err != nil {
-		return fmt.Errorf("cannot encode what is applied: %w", err)
-	}
-	return r.run.WriteFile(appliedFile, data, 0o600)
-}
-
-func (r *reader) Applied() map[string]*model.Service { return r.applied }
-
-func (r *reader) readApplied() map[string]*model.Service {
-	const most = 256 << 20
-	data, err := r.run.ReadFile(appliedFile, most)
-	if err != nil {
-		return nil
-	}
-	var a appliedDefinitions
-	if json.Unmarshal(data, &a) != nil || a.Version != appliedVersion || a.Boot != r.boot {
-		return nil
-	}
-	return a.Services
-}
+func (r *reader) Applied() map[string]*model.Service { return r.past.services }

@@ -137,7 +137,9 @@ func (e *Engine) remove(s *service) control.Outcome {
 
 // writeApplied keeps what is applied for the engine after this one.
 func (e *Engine) writeApplied() {
-	e.ports.Definitions.KeepApplied(e.definitions())
+	if err := e.ports.Definitions.KeepApplied(e.definitions()); err != nil {
+		e.complainOnce("applied", fmt.Sprintf("Cannot keep what is applied: %v", err))
+	}
 }
 
 // definitions are those in force, by service.

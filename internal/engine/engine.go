@@ -30,6 +30,7 @@ type Options struct {
 	KeeperPid     int
 	PID1          bool
 	RecordsLost   bool // the keeper's records of this boot were unusable
+	Follows       bool // an engine of this keeper was in charge before
 	Rung          string
 	Notes         []string // what works only in part here
 	// Shutdown bounds stopping everything; 0 takes it from the definitions.
@@ -243,7 +244,13 @@ func (e *Engine) explain(s *service, old core.State, ev core.Event) {
 // begin takes over what lives and starts what is wanted.
 func (e *Engine) begin() {
 	applied := e.ports.Definitions.Applied()
-	set := e.ports.Definitions.Load(applied)
+	set, ok := Loaded{}, false
+	if e.opts.Follows {
+		set, ok = e.ports.Definitions.Restored()
+	}
+	if !ok {
+		set = e.ports.Definitions.Load(applied)
+	}
 	e.set = set
 	for name, def := range set.Services {
 		// What an engine before us applied stays in force until somebody asks for

@@ -234,9 +234,12 @@ type Definitions interface {
 	// Look is Changed for many services at once, as of now.
 	Look() (changed func(name string) bool)
 	Render(svc *model.Service) string
+	// Restored is Load for an engine that follows another one: what that one
+	// applied, without a look at the files. False when only they can tell.
+	Restored() (Loaded, bool)
 	// KeepApplied stores what is applied, so that a new engine runs the same
 	// definitions whatever the files say by then.
-	KeepApplied(map[string]*model.Service)
+	KeepApplied(map[string]*model.Service) error
 	// Applied returns what KeepApplied stored in this boot, nil if nothing.
 	Applied() map[string]*model.Service
 }

@@ -506,10 +506,15 @@ func (d fakeDefinitions) Reread(name string) (*model.Service, diag.List) {
 func (d fakeDefinitions) Changed(name string) bool {
 	return d.w.eng.services[name] == nil || d.w.eng.services[name].def != d.w.defs[name] || d.w.broken[name] != nil
 }
-func (d fakeDefinitions) Look() func(string) bool                 { return d.Changed }
-func (d fakeDefinitions) Render(*model.Service) string            { return "" }
-func (d fakeDefinitions) KeepApplied(m map[string]*model.Service) { d.w.applied = m }
-func (d fakeDefinitions) Applied() map[string]*model.Service      { return d.w.applied }
+func (d fakeDefinitions) Look() func(string) bool      { return d.Changed }
+func (d fakeDefinitions) Render(*model.Service) string { return "" }
+func (d fakeDefinitions) Restored() (Loaded, bool)     { return Loaded{}, false }
+
+func (d fakeDefinitions) KeepApplied(m map[string]*model.Service) error {
+	d.w.applied = m
+	return nil
+}
+func (d fakeDefinitions) Applied() map[string]*model.Service { return d.w.applied }
 
 type fakeWishes struct{ w *world }
 
