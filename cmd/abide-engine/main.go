@@ -65,7 +65,7 @@ func serve(f flags) error {
 	// Two processors' worth of goroutines are plenty: the loop is one, the log
 	// thread another; every further one is memory.
 	runtime.GOMAXPROCS(max(2, min(runtime.NumCPU(), 4)))
-	debug.SetGCPercent(collectAtAtStart)
+	debug.SetGCPercent(-1) // while everything is read and nothing is garbage yet
 	warmThreads()
 	var out console
 	var notes []string
@@ -170,6 +170,7 @@ func serve(f flags) error {
 	if f.lease >= 0 {
 		go watchLease(f.lease, eng)
 	}
+	eng.Post(func() { debug.SetGCPercent(collectAt) })
 	eng.Post(func() { tellInit("READY=1\nMAINPID=" + strconv.Itoa(welcome.KeeperPid)) })
 	code := eng.Run()
 	tellInit("STOPPING=1")

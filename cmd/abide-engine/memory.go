@@ -15,10 +15,7 @@ type memory struct {
 
 // collectAt is by how many percent the heap may grow before it is collected. The
 // engine's heap is small and its work comes in bursts: memory counts for more.
-const (
-	collectAt        = 50
-	collectAtAtStart = 100 // while everything is read and nothing is garbage yet
-)
+const collectAt = 50
 
 func (m *memory) Quiet() {
 	if m.quiet {

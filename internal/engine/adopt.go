@@ -46,7 +46,7 @@ func (e *Engine) adopt() {
 		e.arm(s)
 	}
 	e.settle()
-	e.ports.Logs.Sweep()
+	e.Post(e.claimSome)
 }
 
 // known returns a service by name, also one whose definition is gone while a
@@ -98,17 +98,59 @@ func (e *Engine) reconcile(s *service, r Record) {
 }
 
 // takeOver finds the log pipes and the group of a run that another engine began.
+// For a run that is as it should be that can wait: what a thousand of them need
+// takes longer than anything else of the way back to being in charge.
 func (e *Engine) takeOver(s *service, r Record) {
+	calm := r.Live && s.st.Run == r.Run && s.st.Phase == core.Running
 	s.info.Pid, s.info.StartTime = int32(r.Pid), r.StartTime
-	if err := e.ports.Logs.Adopt(s.name, r.Run, int(s.info.UID), int(s.info.GID), &s.def.Log); err != nil {
-		e.record(s.name, r.Run, "log", fmt.Sprintf("cannot take over the output: %v", err), nil)
+	s.claim = r.Run
+	if calm {
+		e.unclaimed = append(e.unclaimed, s)
+		return
 	}
-	group, err := e.ports.Groups.Adopt(s.name, r.Run, r.Pid, r.StartTime)
+	e.claim(s)
+}
+
+// claim does what takeOver put off.
+func (e *Engine) claim(s *service) {
+	run := s.claim
+	if run == 0 {
+		return
+	}
+	s.claim = 0
+	if err := e.ports.Logs.Adopt(s.name, run, int(s.info.UID), int(s.info.GID), &s.def.Log); err != nil {
+		e.record(s.name, run, "log", fmt.Sprintf("cannot take over the output: %v", err), nil)
+	}
+	group, err := e.ports.Groups.Adopt(s.name, run, int(s.info.Pid), s.info.StartTime)
 	if err != nil {
-		e.record(s.name, r.Run, "state", fmt.Sprintf("cannot take over the process group: %v", err), nil)
+		e.record(s.name, run, "state", fmt.Sprintf("cannot take over the process group: %v", err), nil)
 		return
 	}
 	s.group = group
+}
+
+// claimSome takes over some of the runs that can wait and goes on with the rest
+// when whatever came in meanwhile is done.
+func (e *Engine) claimSome() {
+	const some = 16
+	n := min(some, len(e.unclaimed))
+	for _, s := range e.unclaimed[:n] {
+		e.claim(s)
+	}
+	if e.unclaimed = e.unclaimed[n:]; len(e.unclaimed) > 0 {
+		e.Post(e.claimSome)
+		return
+	}
+	e.unclaimed = nil
+	e.ports.Logs.Sweep()
+}
+
+// claimAll is for who needs every log at once.
+func (e *Engine) claimAll() {
+	for _, s := range e.unclaimed {
+		e.claim(s)
+	}
+	e.unclaimed = e.unclaimed[:0]
 }
 
 // adoptAux closes the books on a command that outlived the engine that asked

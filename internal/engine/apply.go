@@ -87,6 +87,7 @@ func (e *Engine) applyDefinition(name string, def *model.Service) (control.Outco
 	if len(changes) == 0 {
 		return o, false
 	}
+	e.claim(s)
 	s.define(def)
 	e.ports.Logs.Configure(name, &def.Log)
 	o.Message = "changed: " + strings.Join(changes, ", ")
@@ -189,6 +190,7 @@ func (e *Engine) freshen(name string, replace bool) (*service, string, *control.
 	if s.lives() && !replace {
 		return s, fmt.Sprintf("definition changed (%s), not applied: `abide restart %s` does", strings.Join(changes, ", "), name), nil
 	}
+	e.claim(s)
 	s.define(def)
 	e.ports.Logs.Configure(name, &def.Log)
 	e.feed(s, core.Event{Kind: core.EvRedefined})

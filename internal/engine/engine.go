@@ -72,15 +72,16 @@ type Engine struct {
 	answered   outcomeCache
 	waiters    map[*waiter]struct{}
 
-	events   []control.Event // of this turn, not yet in the history
-	tidying  []func()        // put off to the end of this turn
-	ordered  bool            // this turn asked the keeper for something
-	page     [pageSize]byte  // of the service that is being stored
-	set      Loaded          // what was read last
-	stopping *shutdown
-	code     int // the exit code, once done
-	done     bool
-	uid, pid int
+	events    []control.Event // of this turn, not yet in the history
+	tidying   []func()        // put off to the end of this turn
+	unclaimed []*service      // of a former engine, see takeOver
+	ordered   bool            // this turn asked the keeper for something
+	page      [pageSize]byte  // of the service that is being stored
+	set       Loaded          // what was read last
+	stopping  *shutdown
+	code      int // the exit code, once done
+	done      bool
+	uid, pid  int
 }
 
 type pending struct {
@@ -193,6 +194,9 @@ func (e *Engine) settle() {
 // any action is taken, so that an engine killed between the two repeats the
 // action and never forgets it.
 func (e *Engine) step(s *service, ev core.Event) {
+	if ev.Kind != core.EvAdopted {
+		e.claim(s)
+	}
 	old := s.st
 	next, acts := core.Step(&s.cfg, old, ev, e.now())
 	s.st = next
@@ -212,6 +216,7 @@ func (e *Engine) step(s *service, ev core.Event) {
 }
 
 func (e *Engine) act(s *service, a core.Action) {
+	e.claim(s)
 	switch a.Kind {
 	case core.ActSpawn:
 		e.ordered = true

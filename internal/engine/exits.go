@@ -23,6 +23,7 @@ func (e *Engine) Exited(x Exit) {
 		_ = e.ports.Keeper.Ack(x.Name, x.Run)
 		return
 	}
+	e.claim(s)
 	if x.ExecOp >= 0 {
 		// The slow rung: the process lived, but never became the program.
 		s.info.Pid = 0

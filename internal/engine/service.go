@@ -23,6 +23,7 @@ type service struct {
 	broken    diag.List // the newest definition cannot be used
 	gone      bool      // its definition was removed: forgotten when nothing lives
 	adopted   bool      // this engine found a snapshot of it
+	claim     uint64    // the run whose log pipes and group are not taken over yet
 	transient bool      // made by `abide run`
 
 	group   Group    // of the run that lives or is being cleaned up
@@ -209,6 +210,7 @@ func (e *Engine) look(s *service) {
 // forget removes a service of which nothing lives.
 func (e *Engine) forget(s *service) {
 	delete(e.services, s.name)
+	s.claim = 0
 	if s.heapIndex >= 0 {
 		s.st.Deadline = 0
 		e.arm(s)

@@ -10,6 +10,7 @@ import (
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/diag"
 	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/svlog"
 )
 
 // status describes one service. Slices are never nil: all keys of the JSON form
@@ -41,6 +42,9 @@ func (e *Engine) status(s *service, changed func(string) bool) control.Status {
 		st.Strays = append(st.Strays, stray.Pid)
 	}
 	logs := e.ports.Logs.Stats(s.name)
+	if s.claim != 0 {
+		logs.Path = svlog.Path(e.opts.Log, s.name, &s.def.Log)
+	}
 	st.Log = control.LogStatus{Path: logs.Path, DroppedBytes: logs.DroppedBytes, DroppedLines: logs.DroppedLines}
 	st.LastExit = publicExit(s.info.Last)
 	e.explainStatus(s, &st)
@@ -147,6 +151,8 @@ func (e *Engine) Status(ctx context.Context, who control.Who, names []string) (o
 		changed := e.ports.Definitions.Changed
 		if len(names) != 1 {
 			changed = e.ports.Definitions.Look()
+		} else if s := e.services[names[0]]; s != nil {
+			e.claim(s)
 		}
 		if len(names) == 0 {
 			names = sortedKeys(e.services)
@@ -238,6 +244,7 @@ func (e *Engine) Events(ctx context.Context, who control.Who, cursor uint64, fol
 func (e *Engine) Logs(ctx context.Context, who control.Who, q control.LogQuery, fn func(control.LogRecord) error) error {
 	var names []string
 	err := e.inLoop(ctx, func() error {
+		e.claimAll()
 		all := len(q.Names) == 0
 		asked := q.Names
 		if all {

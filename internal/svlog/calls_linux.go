@@ -169,16 +169,9 @@ func (m *Manager) Stats(name string) Stats {
 	if svc == nil {
 		return Stats{}
 	}
-	s := Stats{DroppedBytes: svc.consoleBytes.Load(), DroppedLines: svc.consoleLines.Load()}
-	for _, t := range append(svc.spec.Stdout[:len(svc.spec.Stdout):len(svc.spec.Stdout)], svc.spec.Stderr...) {
-		if t.Kind == model.LogFile {
-			s.Path = DefaultPath(m.opt.LogDir, name)
-		} else if t.Kind == model.LogPath {
-			s.Path = t.Path
-		}
-		if s.Path != "" {
-			break
-		}
+	s := Stats{
+		Path:         Path(m.opt.LogDir, name, &svc.spec),
+		DroppedBytes: svc.consoleBytes.Load(), DroppedLines: svc.consoleLines.Load(),
 	}
 	for _, k := range svc.files {
 		s.Bytes += k.rec.place.written.Load()

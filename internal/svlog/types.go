@@ -76,6 +76,21 @@ func DefaultPath(logDir, service string) string {
 	return filepath.Join(logDir, service, "current")
 }
 
+// Path is the first file that a service's output goes to, "" if there is none.
+func Path(logDir, service string, spec *model.Log) string {
+	for _, targets := range [][]model.LogTarget{spec.Stdout, spec.Stderr} {
+		for _, t := range targets {
+			switch t.Kind {
+			case model.LogFile:
+				return DefaultPath(logDir, service)
+			case model.LogPath:
+				return t.Path
+			}
+		}
+	}
+	return ""
+}
+
 // Check refuses a [log] table that svlog cannot honour.
 func Check(spec *model.Log) error {
 	for _, targets := range [][]model.LogTarget{spec.Stdout, spec.Stderr} {
