@@ -33,6 +33,7 @@ type world struct {
 	history []control.Event
 	post    []func() // work of goroutines that has come back and is not posted yet
 	groups  map[string]*fakeGroup
+	boots   int // engines so far
 	crashIn int // calls through a port until the engine dies; 0: never
 	ignores map[string]bool
 	said    []string
@@ -76,7 +77,8 @@ func (w *world) port() {
 // boot starts an engine over what the last one left.
 func (w *world) boot() {
 	w.keeper.outbox, w.post = nil, nil
-	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test"}, Ports{
+	defer func() { w.boots++ }()
+	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
 		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w, Memory: w,
 	})
