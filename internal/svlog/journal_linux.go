@@ -1,8 +1,11 @@
 package svlog
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -17,8 +20,11 @@ import (
 // that makes a half-done change either invisible or repeatable.
 
 const (
-	journalMagic = 0x31_67_6f_6c_65_64_69_62 // bumped when the layout changes
-	journalFile  = "log.journal"
+	journalMagic   = 0x31_67_6f_6c_65_64_69_62
+	journalVersion = 1 // of the layout below
+	journalReader  = 1 // the least version of a program that may use it
+	journalFile    = "log.journal"
+	journalBad     = journalFile + ".bad"
 
 	takeSlots = 15
 	runSlots  = 1 << 14
@@ -34,6 +40,17 @@ const (
 
 	journalStep = 64 << 10 // how much is given blocks at a time
 )
+
+// journalHeader is the first record of the file. The layout only ever grows, in
+// what is zero now and at the end of the file, so that a Manager can go on with
+// what an older one left, and an older one, after an upgrade was taken back, with
+// what a newer one left. A change that an older Manager must not meet raises
+// reader.
+type journalHeader struct {
+	magic   atomic.Uint64
+	version atomic.Uint64 // 0 means 1
+	reader  atomic.Uint64 // 0 means 1
+}
 
 // phase is what is being done with a take.
 type phase uint64
@@ -133,6 +150,15 @@ type sinkRec struct {
 	path     [maxPath]byte // of the file
 }
 
+// sound tells whether a record is in use, and could be one of ours.
+func (r *runRec) sound() bool {
+	return r.used.Load() == 1 && r.nameLen.Load() <= maxName && checkName(r.text()) == nil
+}
+
+func (k *sinkRec) sound() bool {
+	return k.used.Load() == 1 && k.pathLen.Load() <= maxPath && k.pathLen.Load() > 0 && !strings.ContainsRune(k.text(), 0)
+}
+
 // The layout is part of the format; these lines do not compile if it drifts.
 var (
 	_ = [1]struct{}{}[unsafe.Sizeof(takeRec{})-takeSize]
@@ -156,21 +182,44 @@ type journal struct {
 	nextLoose uint32
 }
 
-// openJournal maps the journal of dir, making it where it is missing or of
-// another version. With an error the journal it returns works in memory.
-func openJournal(dir string) (*journal, error) {
-	j := &journal{nextRun: 1, loose: map[uint32]*runRec{}, nextLoose: runSlots}
-	f, err := os.OpenFile(dir+"/"+journalFile, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err == nil {
-		err = j.attach(f)
+// errForeign tells that a journal cannot be made sense of. What it means must not
+// be guessed: that would write bytes where they do not belong.
+var errForeign = errors.New("it is damaged, or of a version that this abide does not know")
+
+// openJournal maps the journal of dir, making it where it is missing. One that
+// cannot be made sense of is set aside under another name, and trouble says so.
+// With an error in trouble, too, the journal that it returns can be used; it works
+// in memory if there can be no file.
+func openJournal(dir string) (j *journal, trouble error) {
+	path := filepath.Join(dir, journalFile)
+	j, err := mapJournal(path)
+	if errors.Is(err, errForeign) {
+		trouble = fmt.Errorf("cannot use the log journal %s: %w; it is now called %s", path, err, journalBad)
+		if err = unix.Rename(path, filepath.Join(dir, journalBad)); err == nil {
+			j, err = mapJournal(path)
+		}
 	}
 	if err != nil {
-		if f != nil {
-			f.Close()
-		}
-		j.file, j.mem = nil, nil
+		j = newJournal()
 		j.nextRun, j.nextSink = runSlots, sinkSlots
-		return j, fmt.Errorf("cannot open the log journal in %s: %w", dir, err)
+		trouble = fmt.Errorf("cannot open the log journal in %s: %w; log lines may be lost if abide is killed", dir, err)
+	}
+	return j, trouble
+}
+
+func newJournal() *journal {
+	return &journal{nextRun: 1, loose: map[uint32]*runRec{}, nextLoose: runSlots}
+}
+
+func mapJournal(path string) (*journal, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, reason(err)
+	}
+	j := newJournal()
+	if err := j.attach(f); err != nil {
+		f.Close()
+		return nil, err
 	}
 	return j, nil
 }
@@ -180,34 +229,31 @@ func (j *journal) attach(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	fresh := info.Size() != journalSize
-	if fresh {
-		if err := f.Truncate(0); err != nil {
-			return err
-		}
+	switch size := info.Size(); {
+	case size == 0:
 		if err := f.Truncate(journalSize); err != nil {
 			return err
 		}
+	case size < journalSize:
+		return errForeign
 	}
 	if j.mem, err = unix.Mmap(int(f.Fd()), 0, journalSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return err
 	}
 	j.file = f
-	magic := (*atomic.Uint64)(unsafe.Pointer(&j.mem[0]))
-	if !fresh && magic.Load() != journalMagic && magic.Load() != 0 {
-		// Another version's: what it means cannot be told, and to guess would
-		// write bytes where they do not belong.
+	h := (*journalHeader)(unsafe.Pointer(&j.mem[0]))
+	// A file that its maker was killed at is all zero.
+	if magic := h.magic.Load(); magic != 0 && magic != journalMagic || h.reader.Load() > journalVersion {
 		unix.Munmap(j.mem)
-		if err := f.Truncate(0); err != nil {
-			return err
-		}
-		return j.attach(f)
+		return errForeign
 	}
 	if err := j.back(0, runsAt); err != nil {
 		unix.Munmap(j.mem)
 		return err
 	}
-	magic.Store(journalMagic)
+	h.version.Store(journalVersion)
+	h.reader.Store(journalReader)
+	h.magic.Store(journalMagic)
 	return nil
 }
 
@@ -325,7 +371,7 @@ func (j *journal) recover(run func(slot uint32, rec *runRec), sink func(slot uin
 	}
 	j.nextSink = uint32((j.backed(sinksAt, journalSize) + sinkSize - 1) / sinkSize)
 	for slot := uint32(0); slot < j.nextSink; slot++ {
-		if rec := j.sink(slot); rec.used.Load() == 1 && rec.pathLen.Load() <= maxPath {
+		if rec := j.sink(slot); rec.sound() {
 			sink(slot, rec)
 		} else {
 			clear(j.mem[sinksAt+int(slot)*sinkSize:][:sinkSize])
@@ -334,7 +380,7 @@ func (j *journal) recover(run func(slot uint32, rec *runRec), sink func(slot uin
 	}
 	j.nextRun = max(1, uint32((j.backed(runsAt, sinksAt)+runSize-1)/runSize))
 	for slot := uint32(1); slot < j.nextRun; slot++ {
-		if rec := j.run(slot); rec.used.Load() == 1 && rec.nameLen.Load() <= maxName {
+		if rec := j.run(slot); rec.sound() {
 			run(slot, rec)
 		} else {
 			clear(j.mem[runsAt+int(slot)*runSize:][:runSize])

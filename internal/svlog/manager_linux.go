@@ -31,6 +31,7 @@ type Manager struct {
 	epoll   int
 	wakeFD  int
 	pwrite  func(fd int, p []byte, off int64) (int, error)
+	append  func(fd int, p []byte) (int, error) // nil: there is none
 
 	// The rest of this block belongs to the Manager's thread.
 	journal   *journal
@@ -82,7 +83,9 @@ type runKey struct {
 // Manager on the same run directory was killed at, and starts the thread. Where
 // the run directory cannot hold a stage or a journal it goes on without them and
 // reports that.
-func Open(opt Options) (*Manager, error) { return openInto(new(Manager), opt, unix.Pwrite) }
+func Open(opt Options) (*Manager, error) {
+	return openInto(&Manager{append: appendTo}, opt, unix.Pwrite)
+}
 
 func openInto(m *Manager, opt Options, pwrite func(int, []byte, int64) (int, error)) (*Manager, error) {
 	m.opt, m.hostile, m.began, m.pwrite = opt, os.Geteuid() == 0, time.Now(), pwrite
@@ -110,7 +113,7 @@ func openInto(m *Manager, opt Options, pwrite func(int, []byte, int64) (int, err
 		}
 	}
 	if m.journal, err = openJournal(opt.RunDir); err != nil {
-		m.report("", err.Error()+"; log lines may be lost if abide is killed")
+		m.report("", err.Error())
 	}
 	m.recover()
 	if m.relief.patience == 0 {

@@ -45,6 +45,10 @@ func (m *Manager) takeAgain(st *stage, now time.Time) bool {
 	if phase(word&0xff) == phaseIdle {
 		return true
 	}
+	if takeKind(r.kind.Load()) > takeFinish || r.end.Load() > uint64(st.size) {
+		r.word.Store(uint64(phaseIdle))
+		return true
+	}
 	src := m.sourceOf(r)
 	switch phase(word & 0xff) {
 	case phaseCommit:

@@ -48,7 +48,12 @@ func (m *Manager) rotate(k *sink, now time.Time, mono time.Duration) {
 		return
 	}
 	k.rotateAt = mono
+	// The name comes after all stamps in the file, so that a reader can tell by
+	// it where a time is; but not where the clock was set back by much.
 	stamp := max(now.UnixNano(), int64(k.rec.rotated.Load())+1)
+	if last := int64(k.rec.place.last.Load()); last >= stamp && last-stamp < int64(time.Second) {
+		stamp = last + 1
+	}
 	k.rec.rotating.Store(uint64(stamp))
 	at("rotation begun")
 	err := m.rotateFile(k, stamp, now)
@@ -69,7 +74,7 @@ func (m *Manager) rotateFile(k *sink, stamp int64, now time.Time) error {
 	}
 	defer unix.Close(dir)
 	name := rotatedName(base, stamp)
-	fresh := name + ".new"
+	fresh := name + suffixNew
 
 	// The new file is made first: without one, there is no rotation.
 	unix.Unlinkat(dir, fresh, 0)
@@ -79,7 +84,7 @@ func (m *Manager) rotateFile(k *sink, stamp int64, now time.Time) error {
 	}
 	at("rotation: new file")
 	if open := k.rec.place.open.Load(); open != 0 && (k.rules.form.stamp != 2 || k.rules.json) {
-		if _, err := m.pwriteAll(k.fd, newline, int64(k.rec.place.offset.Load())); err != nil {
+		if _, _, err := m.writeLog(k.fd, newline, int64(k.rec.place.offset.Load()), false); err != nil {
 			unix.Close(fd)
 			unix.Unlinkat(dir, fresh, 0)
 			return err
@@ -96,6 +101,7 @@ func (m *Manager) rotateFile(k *sink, stamp int64, now time.Time) error {
 	if err := renameNew(dir, fresh, base); err != nil && err != unix.EEXIST {
 		unix.Close(fd)
 		renameNew(dir, name, base)
+		unix.Unlinkat(dir, fresh, 0)
 		return err
 	}
 	at("rotation: new file named")
@@ -152,7 +158,7 @@ func (m *Manager) rotateAgain(k *sink, now time.Time) error {
 	name := rotatedName(base, stamp)
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		unix.Unlinkat(dir, name+".new", 0)
+		unix.Unlinkat(dir, name+suffixNew, 0)
 		if open := k.rec.place.open.Load(); open != 0 && err == unix.ENOENT {
 			// Its line may have been ended already. Cut that off: the line is
 			// still the source's to go on with.
@@ -166,8 +172,8 @@ func (m *Manager) rotateAgain(k *sink, now time.Time) error {
 		k.rec.rotating.Store(0)
 		return nil
 	}
-	if err := renameNew(dir, name+".new", base); err == unix.EEXIST {
-		unix.Unlinkat(dir, name+".new", 0)
+	if err := renameNew(dir, name+suffixNew, base); err == unix.EEXIST {
+		unix.Unlinkat(dir, name+suffixNew, 0)
 	}
 	fd, _, err := openLog(dir, base, 0o640, k.uid, k.gid)
 	if err != nil {

@@ -143,13 +143,20 @@ func (e errUnusable) Unwrap() error { return e.error }
 func (k *sink) open(now time.Time) error {
 	fd, _, err := k.openFile()
 	if err != nil {
-		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EMFILE) ||
-			errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EIO) {
-			return err
-		}
-		return errUnusable{err}
+		return judged(err)
 	}
 	return k.install(fd, now)
+}
+
+// judged tells the errors of a path that cannot be used from those of a disk, or
+// of the system, that will be over.
+func judged(err error) error {
+	for _, passing := range []error{unix.ENOSPC, unix.EDQUOT, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO, unix.EINTR} {
+		if errors.Is(err, passing) {
+			return err
+		}
+	}
+	return errUnusable{err}
 }
 
 func (k *sink) openFile() (fd int, made bool, err error) {
@@ -261,7 +268,7 @@ func (k *sink) reopen(now time.Time, removed bool) error {
 	}
 	unix.Close(k.fd)
 	k.fd = -1
-	return errUnusable{err}
+	return judged(err)
 }
 
 // write brings one part of a take into the log and returns what follows from it
@@ -296,9 +303,9 @@ func (m *Manager) write(t *take, k *sink, src []byte) (state, bool) {
 		case takeFinish:
 			out = e.finish(out)
 		}
-		n, err := m.pwriteAll(k.fd, out, int64(p.offset))
+		n, end, err := m.writeLog(k.fd, out, int64(p.offset), t.again)
 		if err == nil {
-			p.offset += uint64(n)
+			p.offset = uint64(end)
 			p.written += uint64(n)
 			p.lostBytes, p.lostLines, p.errno = 0, 0, 0
 			p.open, p.last = e.open, e.stamp-1

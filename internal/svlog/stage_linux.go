@@ -64,7 +64,7 @@ func (st *stage) trim() error {
 	if st.size < stageTrim {
 		return nil
 	}
-	if err := unix.Ftruncate(st.fd, 0); err != nil {
+	if _, err := ignoringEINTR(func() (int, error) { return 0, unix.Ftruncate(st.fd, 0) }); err != nil {
 		return err
 	}
 	at("stage emptied")

@@ -175,7 +175,11 @@ func (m *Manager) takeFrom(src *source) (n int, ended bool) {
 	t.stamp, t.mono = t.now.UnixNano(), m.mono(t.now)
 
 	st := m.stage
-	if st == nil || !src.safe || st.trim() != nil {
+	if st == nil || !src.safe {
+		return m.takeIntoMemory(t)
+	}
+	if err := st.trim(); err != nil {
+		m.unsafe(err)
 		return m.takeIntoMemory(t)
 	}
 	m.relief.mu.Lock()
