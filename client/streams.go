@@ -9,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/abide-project/abide/internal/api/wire"
@@ -49,7 +51,17 @@ func (c *Client) Events(ctx context.Context, cursor uint64, follow bool, fn func
 // Logs sends what services wrote to fn, oldest first. With q.Follow it goes on
 // until ctx ends or fn fails, across restarts of the engine.
 func (c *Client) Logs(ctx context.Context, q LogQuery, fn func(LogRecord) error) error {
+	var places cursors
+	began, again := time.Now(), false
 	return c.resume(ctx, q.Follow, func() string {
+		switch {
+		case len(places) > 0:
+			q.Cursor, q.Lines = places.String(), -1
+		case again && q.Follow && q.Lines == 0 && q.Cursor == "" && q.Since.IsZero():
+			// Nothing has come yet, and what comes without an engine must.
+			q.Since, q.Lines = began, -1
+		}
+		again = true
 		query := url.Values{"lines": {strconv.Itoa(q.Lines)}}
 		if !q.Since.IsZero() {
 			query.Set("since", q.Since.Format(time.RFC3339Nano))
@@ -76,10 +88,42 @@ func (c *Client) Logs(ctx context.Context, q LogQuery, fn func(LogRecord) error)
 			return stop{err}
 		}
 		if r.Cursor != "" {
-			q.Cursor, q.Lines = r.Cursor, -1
+			places.add(r.Service, r.Cursor)
 		}
 		return nil
 	})
+}
+
+// cursors are where a stream of several services stands: the last cursor of each,
+// the newest at the end.
+type cursors []place
+
+type place struct{ service, cursor string }
+
+func (p *cursors) add(service, cursor string) {
+	if n := len(*p); n > 0 && (*p)[n-1].service == service {
+		(*p)[n-1].cursor = cursor
+		return
+	}
+	*p = append(slices.DeleteFunc(*p, func(p place) bool { return p.service == service }), place{service, cursor})
+}
+
+// cursorsMax is how many bytes of cursors are sent: a request's head is limited.
+// Records come in order of time, so a service without a cursor goes on at the time
+// of the newest one.
+const cursorsMax = 4 << 10
+
+func (p cursors) String() string {
+	first, size := len(p), 0
+	for first > 0 && size+len(p[first-1].cursor) < cursorsMax {
+		first--
+		size += len(p[first].cursor) + 1
+	}
+	all := make([]string, 0, len(p)-first)
+	for _, place := range p[first:] {
+		all = append(all, place.cursor)
+	}
+	return strings.Join(all, ",")
 }
 
 // stop wraps an error that ends a stream for good.

@@ -79,6 +79,9 @@ func compressFile(path string) (err error) {
 	if err := pack(target, source); err != nil {
 		return err
 	}
+	if _, err := target.Write(appendOrigin(nil, st.Ino)); err != nil {
+		return err
+	}
 	if err := unix.Fchown(out, int(st.Uid), int(st.Gid)); err != nil && os.Geteuid() == 0 {
 		return err
 	}

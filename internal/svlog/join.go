@@ -1,6 +1,9 @@
 package svlog
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 const (
 	textMax   = 1 << 20 // bytes of one record; longer lines are several
@@ -19,6 +22,12 @@ type joiner struct {
 
 // push adds the next record of a log.
 func (j *joiner) push(r Record) {
+	if r.Stream == "abide" && bytes.HasPrefix(r.Text, lostPrefix) {
+		// What follows does not go on where the line before was left.
+		for i := range j.whole {
+			j.whole[i] = true
+		}
+	}
 	last := -1
 	if r.Stream == "out" || r.Stream == "err" {
 		for i := len(j.held) - 1; i >= 0; i-- {
@@ -33,6 +42,7 @@ func (j *joiner) push(r Record) {
 		prev := &j.held[last]
 		if (r.Continued || prev.Partial) && len(prev.Text)+len(r.Text) <= textMax {
 			prev.Text = append(prev.Text, r.Text...)
+			prev.more = append(prev.more, r.number)
 			prev.Partial = r.Partial
 			return
 		}

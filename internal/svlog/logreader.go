@@ -22,7 +22,7 @@ type logReader struct {
 	file   *os.File // nil: none open
 	dec    *zstd.Decoder
 	from   io.Reader
-	ino    uint64
+	ino    uint64 // of the plain file, also where it was compressed since; 0: not known
 	name   int64  // the name time of file, current for the current one
 	again  bool   // the current file was found renamed: read to its end once more
 	base   []byte // what buf is cut from
@@ -32,8 +32,14 @@ type logReader struct {
 
 	line    Record // what stands before the rest of a line too long for one record
 	inLine  bool
+	lineAt  int64     // where the line of buf[0] begins
+	end     fileID    // the file that the last piece was in
+	endAt   int64     // and where it ended
 	stamped time.Time // of the last record that had a stamp
 	skip    time.Time // records up to this time are not wanted
+	given   []givenPieces
+	note    *Record // to be given first
+	window  window
 	join    joiner
 }
 
@@ -110,14 +116,14 @@ func (l *logReader) openFile(path string, name int64, packed bool) (bool, error)
 		return false, err
 	}
 	l.file, l.from, l.name, l.ino = f, f, name, inode(info)
-	l.buf, l.offset, l.eof, l.again, l.inLine = l.buf[:0], 0, false, false, false
+	l.buf, l.offset, l.eof, l.again, l.inLine, l.lineAt = l.buf[:0], 0, false, false, false, 0
 	if packed {
 		if l.dec, err = zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20)); err != nil {
 			l.shut()
 			return false, err
 		}
 		l.from = l.dec
-		l.ino = 0
+		l.ino = origin(f)
 	}
 	return true, nil
 }
@@ -139,15 +145,31 @@ func (l *logReader) seek(offset int64) error {
 	if _, err := l.file.Seek(offset, io.SeekStart); err != nil {
 		return err
 	}
-	l.buf, l.offset, l.eof = l.buf[:0], offset, false
+	l.buf, l.offset, l.eof, l.inLine, l.lineAt = l.buf[:0], offset, false, false, offset
 	return nil
+}
+
+// discard reads over the first n bytes of a compressed file. It reports false if
+// there are not as many.
+func (l *logReader) discard(n int64) (bool, error) {
+	got, err := io.CopyN(io.Discard, l.from, n)
+	l.offset, l.lineAt = got, got
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return got == n, err
 }
 
 // next gives the next record, or io.EOF where there is none yet. With end, what
 // is held back because it may go on is given too.
 func (l *logReader) next(end bool) (Record, error) {
+	if l.note != nil {
+		r := *l.note
+		l.note = nil
+		return r, nil
+	}
 	for {
-		if r, ok := l.join.pop(false); ok {
+		if r, ok := l.pop(false); ok {
 			return r, nil
 		}
 		r, err := l.piece(end)
@@ -157,18 +179,64 @@ func (l *logReader) next(end bool) (Record, error) {
 			} else {
 				r.Time = l.stamped
 			}
-			if r.Time.IsZero() || r.Time.After(l.skip) {
+			if l.wasGiven(&r) || !r.Time.IsZero() && !r.Time.After(l.skip) {
+				l.window.give(r.number, l.reading)
+			} else {
 				l.join.push(r)
 			}
 			continue
 		}
 		if err == io.EOF && end {
-			if r, ok := l.join.pop(true); ok {
+			if r, ok := l.pop(true); ok {
 				return r, nil
 			}
 		}
 		return Record{}, err
 	}
+}
+
+// pop gives the next record that is whole; with all, whether it is or not.
+func (l *logReader) pop(all bool) (Record, bool) {
+	r, ok := l.join.pop(all)
+	if !ok {
+		return r, false
+	}
+	l.window.give(r.number, l.reading)
+	for _, number := range r.more {
+		l.window.give(number, l.reading)
+	}
+	r.number, r.more = 0, nil
+	r.Cursor = l.cursor(r.Time)
+	return r, true
+}
+
+// reading tells whether p is a piece of a line that goes on in the buffer.
+func (l *logReader) reading(p piece) bool {
+	return l.inLine && p.offset == l.lineAt && p.file == l.here()
+}
+
+// here is the open file.
+func (l *logReader) here() fileID { return fileID{l.after, l.ino} }
+
+// cursor is the place behind what was given, the last of it of the given time.
+func (l *logReader) cursor(at time.Time) string {
+	c := cursor{service: l.log.Service, known: true, time: at}
+	if c.time.IsZero() {
+		c.time = l.stamped
+	}
+	c.file, c.offset, c.given = l.window.start(l.end, l.endAt)
+	return c.String()
+}
+
+// wasGiven tells whether a piece behind a cursor was given before.
+func (l *logReader) wasGiven(r *Record) bool {
+	for i := range l.given {
+		if g := &l.given[i]; g.run == r.Run && g.stream == r.Stream && g.count > 0 {
+			g.count--
+			return true
+		}
+	}
+	return false
 }
 
 // piece gives the next physical line, or a part of one that is too long.
@@ -182,7 +250,7 @@ func (l *logReader) piece(end bool) (Record, error) {
 				return Record{}, err
 			}
 		}
-		if i := bytes.IndexByte(l.buf, '\n'); i >= 0 {
+		if i := bytes.IndexByte(l.buf, '\n'); i >= 0 && i <= textMax {
 			return l.cut(i, 1, false), nil
 		}
 		if len(l.buf) >= textMax {
@@ -216,10 +284,10 @@ func (l *logReader) piece(end bool) (Record, error) {
 		if len(l.buf) > 0 {
 			return l.cut(len(l.buf), 0, true), nil
 		}
-		if l.name == current {
-			l.after = l.renamedTo()
-		} else {
+		if l.name != current {
 			l.after = l.name
+		} else if name, ok := l.renamedTo(); ok {
+			l.after = name
 		}
 		l.shut()
 	}
@@ -237,16 +305,16 @@ func (l *logReader) cut(n, nl int, partial bool) Record {
 	}
 	r.Service = l.log.Service
 	r.Partial = r.Partial || partial
+	r.number = l.window.add(piece{file: l.here(), offset: l.lineAt, key: pieceKey{r.Run, r.Stream}})
 	if l.inLine = partial; partial {
 		l.line = r
 	}
 	l.offset += int64(n + nl)
 	l.buf = l.buf[n+nl:]
-	stamp := r.Time
-	if stamp.IsZero() {
-		stamp = l.stamped
+	l.end, l.endAt = l.here(), l.offset
+	if !partial {
+		l.lineAt = l.offset
 	}
-	r.Cursor = cursor{service: l.log.Service, ino: l.ino, offset: l.offset, time: stamp}.String()
 	return r
 }
 
@@ -267,8 +335,10 @@ func (l *logReader) fill() error {
 	return err
 }
 
-// isRenamed tells whether the current file has lost its name to another. A file
-// that was truncated is read from its start.
+// isRenamed tells whether the current file has lost its name to another and is
+// written no more: abide writes to a file of another's until it sees that it has
+// another name, and to the next one only then. A file that was truncated is read
+// from its start.
 func (l *logReader) isRenamed() (bool, error) {
 	info, err := os.Lstat(l.log.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -278,25 +348,51 @@ func (l *logReader) isRenamed() (bool, error) {
 		return false, err
 	}
 	if inode(info) != l.ino {
-		return true, nil
+		if info.Size() > 0 {
+			return true, nil
+		}
+		_, rotated := l.renamedTo()
+		return rotated, nil
 	}
-	if info.Size() < l.offset {
+	if info.Size() < l.offset+int64(len(l.buf)) {
+		l.window.clear()
+		l.skip = l.stamped
 		return false, l.seek(0)
 	}
 	return false, nil
 }
 
 // renamedTo finds the name time of the file that was the current one: the first
-// rotated after the last one known. Where there is none, an admin removed it.
-func (l *logReader) renamedTo() int64 {
+// rotated after the last one known, unless that is another file, because an admin
+// gave this one another name or it was removed again.
+func (l *logReader) renamedTo() (int64, bool) {
 	logs, err := listLog(l.log.Path)
 	if err != nil {
-		return l.after
+		return 0, false
 	}
 	for _, log := range logs {
 		if log.time > l.after {
-			return log.time
+			ino := l.originOf(log)
+			return log.time, ino == l.ino || ino == 0
 		}
 	}
-	return l.after
+	return 0, false
+}
+
+// originOf is the inode that a rotated log's lines were written to, 0 if that
+// cannot be told.
+func (l *logReader) originOf(log rotatedLog) uint64 {
+	f, err := openRead(filepath.Join(filepath.Dir(l.log.Path), log.name))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	if log.packed {
+		return origin(f)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	return inode(info)
 }

@@ -49,11 +49,21 @@ func Read(q Query, fn func(Record) error) error {
 	if err != nil {
 		return err
 	}
-	return catchUp(q, readers, true, fn)
+	if q.tail() {
+		return lastOf(q.Lines, readers, true, fn)
+	}
+	merge := merger{readers: readers, end: true}
+	_, err = merge.give(time.Time{}, fn)
+	return err
 }
 
+// settleTime is how old a record must be before it is given beside those of other
+// logs: by then an older one of theirs has been written, too.
+const settleTime = 50 * time.Millisecond
+
 // Follow is Read that goes on with what is written later, until ctx is done or fn
-// returns an error. A line is given when it is finished.
+// returns an error. A line is given when it is finished. Where several logs are
+// followed, their order of time is kept, at the price of settleTime.
 func Follow(ctx context.Context, q Query, n Notifier, fn func(Record) error) error {
 	paths := make([]string, len(q.Logs))
 	for i, log := range q.Logs {
@@ -66,21 +76,38 @@ func Follow(ctx context.Context, q Query, n Notifier, fn func(Record) error) err
 	if err != nil {
 		return err
 	}
-	if err := catchUp(q, readers, false, fn); err != nil {
-		return err
+	if q.tail() {
+		if err := lastOf(q.Lines, readers, false, fn); err != nil {
+			return err
+		}
 	}
-	rest := Query{Lines: -1}
+	merge := merger{readers: readers}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for {
+		timer.Stop()
+		var until time.Time
+		if len(readers) > 1 {
+			until = time.Now().Add(-settleTime)
+		}
+		wait, err := merge.give(until, fn)
+		if err != nil {
+			return err
+		}
+		if wait > 0 {
+			timer.Reset(wait)
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
-		}
-		if err := catchUp(rest, readers, false, fn); err != nil {
-			return err
+		case <-timer.C:
 		}
 	}
 }
+
+// tail tells whether only the last lines are wanted.
+func (q *Query) tail() bool { return q.Lines >= 0 && q.After == "" }
 
 func shutAll(readers []*logReader) {
 	for _, l := range readers {
@@ -125,53 +152,67 @@ func start(q Query) ([]*logReader, error) {
 	return readers, nil
 }
 
-// catchUp gives what the readers have, merged by time.
-func catchUp(q Query, readers []*logReader, end bool, fn func(Record) error) error {
-	if q.Lines >= 0 && q.After == "" {
-		return lastOf(q.Lines, readers, end, fn)
+// merger gives the records of several logs in order of time.
+type merger struct {
+	readers []*logReader
+	end     bool // nothing will be written any more
+	// heads has a record of each reader that has one; the newest comes first, so
+	// that the next one is taken off the end. A few dozen logs need no heap.
+	heads []head
+}
+
+type head struct {
+	r Record
+	l *logReader
+}
+
+// give gives what the readers have, up to the given time if there is one. It
+// returns how long to wait before more is to be given, 0 if nothing is held back.
+func (m *merger) give(until time.Time, fn func(Record) error) (wait time.Duration, err error) {
+	for _, l := range m.readers {
+		if slices.ContainsFunc(m.heads, func(h head) bool { return h.l == l }) {
+			continue
+		}
+		if err := m.pull(l); err != nil {
+			return 0, err
+		}
 	}
-	type head struct {
-		r Record
-		l *logReader
+	for len(m.heads) > 0 {
+		h := m.heads[len(m.heads)-1]
+		if !until.IsZero() && h.r.Time.After(until) {
+			// A stamp may be ahead of a clock that was set back.
+			return min(h.r.Time.Sub(until), time.Second), nil
+		}
+		m.heads = m.heads[:len(m.heads)-1]
+		if err := fn(h.r); err != nil {
+			return 0, err
+		}
+		if err := m.pull(h.l); err != nil {
+			return 0, err
+		}
 	}
-	var heads []head
-	// Each reader has one record here; a few dozen logs do not need a heap.
-	pull := func(l *logReader) error {
-		r, err := l.next(end)
-		if err == io.EOF && !end {
-			// Nothing more for now: what is held back may as well be shown.
-			if held, ok := l.join.pop(true); ok {
-				r, err = held, nil
-			}
+	return 0, nil
+}
+
+// pull makes the next record of a reader one of the heads.
+func (m *merger) pull(l *logReader) error {
+	r, err := l.next(m.end)
+	if err == io.EOF && !m.end {
+		// Nothing more for now: what is held back may as well be shown.
+		if held, ok := l.pop(true); ok {
+			r, err = held, nil
 		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("cannot read log %s: %w", l.log.Path, err)
-		}
-		at, _ := slices.BinarySearchFunc(heads, r.Time, func(h head, t time.Time) int {
-			// The newest comes first, so that the next one is taken off the end.
-			return cmp.Or(t.Compare(h.r.Time), 1)
-		})
-		heads = slices.Insert(heads, at, head{r, l})
+	}
+	if err == io.EOF {
 		return nil
 	}
-	for _, l := range readers {
-		if err := pull(l); err != nil {
-			return err
-		}
+	if err != nil {
+		return fmt.Errorf("cannot read log %s: %w", l.log.Path, err)
 	}
-	for len(heads) > 0 {
-		h := heads[len(heads)-1]
-		heads = heads[:len(heads)-1]
-		if err := fn(h.r); err != nil {
-			return err
-		}
-		if err := pull(h.l); err != nil {
-			return err
-		}
-	}
+	at, _ := slices.BinarySearchFunc(m.heads, r.Time, func(h head, t time.Time) int {
+		return cmp.Or(t.Compare(h.r.Time), 1)
+	})
+	m.heads = slices.Insert(m.heads, at, head{r, l})
 	return nil
 }
 
@@ -183,7 +224,7 @@ func lastOf(n int, readers []*logReader, end bool, fn func(Record) error) error 
 		for {
 			r, err := l.next(end)
 			if err == io.EOF && !end {
-				if held, ok := l.join.pop(true); ok {
+				if held, ok := l.pop(true); ok {
 					r, err = held, nil
 				}
 			}
@@ -222,35 +263,6 @@ func (l *logReader) skipTo(t time.Time) error {
 		}
 	}
 	return nil
-}
-
-// resume goes to the place of a cursor. Where its file has been compressed, or is
-// gone, the time decides.
-func (l *logReader) resume(c cursor) error {
-	logs, err := listLog(l.log.Path)
-	if err != nil {
-		return err
-	}
-	before := int64(-1)
-	for _, log := range append(logs, rotatedLog{name: filepath.Base(l.log.Path), time: current}) {
-		if !log.packed && c.ino != 0 {
-			ok, err := l.openFile(filepath.Join(filepath.Dir(l.log.Path), log.name), log.time, false)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			if ok {
-				info, err := l.file.Stat()
-				if err == nil && l.ino == c.ino && info.Size() >= c.offset {
-					l.after, l.stamped = before, c.time
-					return l.seek(c.offset)
-				}
-				l.shut()
-			}
-		}
-		before = log.time
-	}
-	l.skip = c.time
-	return l.skipTo(c.time)
 }
 
 // tail goes to a place from which at least n records follow, and not many more.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -291,6 +292,7 @@ func form2(s model.Stamp) form { return form{stamp: s} }
 
 func FuzzParseCursors(f *testing.F) {
 	f.Add("web=1.2.3")
+	f.Add("web=1.2.3.-1.5~out~2.0~~1")
 	f.Add("a=zz.10.-5,b=0.0.0")
 	f.Add(",=..")
 	f.Fuzz(func(t *testing.T, s string) {
@@ -300,7 +302,7 @@ func FuzzParseCursors(f *testing.F) {
 		}
 		for name, c := range all {
 			again, err := parseCursors(c.String())
-			if err != nil || again[name] != c {
+			if err != nil || !reflect.DeepEqual(again[name], c) {
 				t.Errorf("%q: %+v became %+v, %v", s, c, again[name], err)
 			}
 		}

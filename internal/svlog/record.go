@@ -23,6 +23,9 @@ type Record struct {
 	Continued bool
 	// Cursor says where in its log the record ends, see Query.After.
 	Cursor string
+
+	number uint64   // of its first piece in the reader's window
+	more   []uint64 // and of the others
 }
 
 // parseLine reads one line of a log in any of the forms, without its newline.
@@ -60,7 +63,11 @@ func parseLine(line []byte) (r Record) {
 	return r
 }
 
-var space = []byte{' '}
+var (
+	space = []byte{' '}
+	// lostPrefix begins the note that stands where bytes are missing.
+	lostPrefix = []byte("dropped ")
+)
 
 // intern avoids a copy for the names that there are.
 func intern(name []byte) string {

@@ -379,7 +379,7 @@ func (m *Manager) refuse(t *take, k *sink, p state, src []byte) (state, bool) {
 
 // lostText is the line that stands where bytes are missing.
 func lostText(dst []byte, p *state) []byte {
-	dst = append(dst, "dropped "...)
+	dst = append(dst, lostPrefix...)
 	dst = strconv.AppendUint(dst, p.lostBytes, 10)
 	dst = append(dst, " bytes in "...)
 	dst = strconv.AppendUint(dst, max(p.lostLines, 1), 10)
