@@ -2,6 +2,8 @@
 GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
+KILLS   ?= 10000
+SEED    ?= 0
 VERSION ?= $(shell git describe --tags --always 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X github.com/abide-project/abide/internal/version.Version=$(VERSION)
 BINARIES = abide abide-keeper abide-engine abide-exec
@@ -9,7 +11,7 @@ SYSTEMS  = darwin freebsd openbsd netbsd illumos
 
 export CGO_ENABLED = 0
 
-.PHONY: build run test deps bench bench-smoke cross lint unit race e2e fuzz-seeds generate install clean
+.PHONY: build run test deps bench bench-smoke cross lint unit race e2e chaos fuzz-seeds generate install clean
 
 build:
 	@mkdir -p bin
@@ -36,6 +38,10 @@ race:
 
 e2e: deps build
 	$(GO) test -count=1 -timeout 20m ./test/...
+
+# The nightly size; `make test` kills 200 times. SEED=N replays a round that failed.
+chaos: deps build
+	$(GO) test -count=1 -timeout 12h -v ./test/chaos -kills $(KILLS) -seed $(SEED)
 
 bench: build
 	@sh bench/run.sh

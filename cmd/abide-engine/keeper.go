@@ -20,11 +20,13 @@ type keeper struct {
 	link *link.Link
 	eng  *engine.Engine
 	pid1 bool
+	lost func(error) // replaces the keeper and does not return
 
 	watching atomic.Bool
 }
 
 func (k *keeper) handler(lost func(error)) link.Handler {
+	k.lost = lost
 	post := func(f func()) { k.eng.Post(f) }
 	return link.Handler{
 		Spawned: func(s link.Spawned) {
@@ -159,6 +161,10 @@ func (k *keeper) Exit(code int) error { return k.link.Exit(uint8(code), 0) }
 
 func (k *keeper) List() ([]engine.Record, error) {
 	list, err := k.link.List()
+	if err != nil {
+		// Nobody is told of the loss of a connection that has not listed yet.
+		k.lost(err)
+	}
 	out := make([]engine.Record, 0, len(list))
 	for _, r := range list {
 		out = append(out, engine.Record{

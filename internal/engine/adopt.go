@@ -10,10 +10,13 @@ import (
 // keeper's records say. The keeper is right about processes, the page about
 // intentions; every difference between them is an event that was missed, and is
 // fed as one, so that recovery is ordinary stepping.
-func (e *Engine) adopt() {
+func (e *Engine) adopt() (known bool) {
 	records, err := e.ports.Keeper.List()
 	if err != nil {
-		e.complainOnce("list", fmt.Sprintf("Cannot read the keeper's records: %v", err))
+		// What is not in the records counts as ended: without them nothing may be
+		// concluded, and nothing is done.
+		e.complainOnce("list", fmt.Sprintf("Cannot read the keeper's records, leaving everything as it is: %v", err))
+		return false
 	}
 	byName := make(map[string]Record, len(records))
 	for _, r := range records {
@@ -47,6 +50,7 @@ func (e *Engine) adopt() {
 	}
 	e.settle()
 	e.Post(e.claimSome)
+	return true
 }
 
 // known returns a service by name, also one whose definition is gone while a

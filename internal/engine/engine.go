@@ -271,7 +271,9 @@ func (e *Engine) begin() {
 		}
 	}
 	e.reportBroken(set)
-	e.adopt()
+	if !e.adopt() {
+		return
+	}
 	for _, s := range e.services {
 		if s.adopted || !e.wantedAtBoot(s) {
 			continue

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -118,6 +119,33 @@ func TestExitWhileNoEngineLivesIsTakenOnce(t *testing.T) {
 	}
 	if n := w.keeper.slots["web"].spawns; n != 2 {
 		t.Fatalf("started %d times, want 2", n)
+	}
+}
+
+// The keeper may be killed just when a new engine asks it what lives.
+func TestNothingIsConcludedWithoutTheRecords(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("web", nil)
+	w.boot()
+	w.run()
+	page := string(w.pages["web"])
+	w.define("new", nil)
+	w.keeper.listErr = errors.New("the keeper is gone")
+	w.boot()
+	w.run()
+	if got := string(w.pages["web"]); got != page {
+		t.Errorf("the page of web was written again")
+	}
+	if len(w.keeper.slots) != 1 || w.keeper.slots["web"].spawns != 1 {
+		t.Errorf("something was started: %v", w.keeper.slots)
+	}
+	w.keeper.listErr = nil
+	w.boot()
+	w.run()
+	w.expect("web", "running")
+	w.expect("new", "running")
+	if n := w.keeper.slots["web"].spawns; n != 1 {
+		t.Errorf("web was started %d times, want once", n)
 	}
 }
 

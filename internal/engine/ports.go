@@ -83,7 +83,8 @@ type Keeper interface {
 	Ack(name string, run uint64) error
 	Drop(name string, run uint64) error // all that is held for the run
 	Forget(name string) error
-	// List returns every record the keeper has.
+	// List returns every record the keeper has. Without them an engine can do
+	// nothing: one that cannot get them should end rather than return an error.
 	List() ([]Record, error)
 }
 

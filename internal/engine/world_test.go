@@ -242,7 +242,9 @@ type fakeKeeper struct {
 	slots  map[string]*slot
 	outbox []func()
 	pid    int
-	refuse map[string]int // errno for the next spawns of a name
+	// listErr is what the keeper's records cannot be read for.
+	listErr error
+	refuse  map[string]int // errno for the next spawns of a name
 	// refuseOp is the op that is said to have failed then.
 	refuseOp int
 }
@@ -387,6 +389,9 @@ func (k *fakeKeeper) Forget(name string) error {
 
 func (k *fakeKeeper) List() ([]Record, error) {
 	k.w.port()
+	if k.listErr != nil {
+		return nil, k.listErr
+	}
 	var out []Record
 	for name, s := range k.slots {
 		out = append(out, Record{

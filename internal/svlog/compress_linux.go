@@ -42,11 +42,15 @@ func compressFile(path string) (err error) {
 	}
 	source := os.NewFile(uintptr(in), path)
 	defer source.Close()
-	if err := checkPlain(in); err != nil {
-		return err
-	}
+	at("compress: found")
 	var st unix.Stat_t
 	if err := unix.Fstat(in, &st); err != nil {
+		return err
+	}
+	if st.Nlink == 0 {
+		return nil // another compression has just ended
+	}
+	if err := checkPlain(in); err != nil {
 		return err
 	}
 
@@ -58,10 +62,16 @@ func compressFile(path string) (err error) {
 	}
 	target := os.NewFile(uintptr(out), tmp)
 	defer target.Close()
+	at("compress: opened")
 	// The lock tells a compression at work from what a dead one left.
 	if err := unix.Flock(out, unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
 		return nil
 	} else if err != nil {
+		return err
+	}
+	// One that ended between our open and our lock has given this very file its
+	// final name: it is finished, and must not be written again.
+	if mine, err := stillNamed(dir, tmp, out); err != nil || !mine {
 		return err
 	}
 	defer func() {
@@ -104,6 +114,22 @@ func compressFile(path string) (err error) {
 	}
 	at("compress: plain one removed")
 	return nil
+}
+
+// stillNamed tells whether a name in dir means the file that fd is open on.
+func stillNamed(dir int, name string, fd int) (bool, error) {
+	var named, opened unix.Stat_t
+	if err := unix.Fstat(fd, &opened); err != nil {
+		return false, err
+	}
+	switch err := unix.Fstatat(dir, name, &named, unix.AT_SYMLINK_NOFOLLOW); err {
+	case nil:
+		return named.Dev == opened.Dev && named.Ino == opened.Ino, nil
+	case unix.ENOENT:
+		return false, nil
+	default:
+		return false, err
+	}
 }
 
 func pack(to io.Writer, from io.Reader) error {

@@ -481,6 +481,38 @@ func TestCompressionIsWholeAtAnyMoment(t *testing.T) {
 	}
 }
 
+// A compression that comes while another ends must not touch what that one has made.
+func TestTwoCompressionsOfOneLogDoNoHarm(t *testing.T) {
+	for _, moment := range []string{"compress: found", "compress: opened"} {
+		path := filepath.Join(t.TempDir(), rotatedName("current", 1e18))
+		os.WriteFile(path, []byte(strings.Repeat("2026-11-22T17:39:00.123456789Z 1 out hello\n", 1000)), 0o640)
+		final := strings.TrimSuffix(path, suffixLog) + suffixZst
+		var made []byte
+		step = func(name string) {
+			if name != moment {
+				return
+			}
+			step = nil
+			if err := CompressFile(path); err != nil {
+				t.Error(err)
+			}
+			made, _ = os.ReadFile(final)
+			step = func(name string) { t.Errorf("it goes on to %q after another has ended at %q", name, moment) }
+		}
+		err := CompressFile(path)
+		step = nil
+		if err != nil {
+			t.Errorf("at %q: %v", moment, err)
+		}
+		if now, err := os.ReadFile(final); err != nil || len(made) == 0 || !slices.Equal(now, made) {
+			t.Errorf("at %q: %d bytes were made, %d are left, %v", moment, len(made), len(now), err)
+		}
+		if names, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(names) != 1 {
+			t.Errorf("at %q: there are %v", moment, names)
+		}
+	}
+}
+
 func TestCompressionIsAskedForAfterRotation(t *testing.T) {
 	in := newInstance(t)
 	asked := make(chan string, 4)

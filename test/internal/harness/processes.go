@@ -71,6 +71,15 @@ func CommandLine(pid int) string {
 	return strings.TrimSpace(string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
 }
 
+// Parent is the pid of a process's parent, 0 if it has ended.
+func Parent(pid int) int {
+	ppid, dead := parent(pid)
+	if dead {
+		return 0
+	}
+	return ppid
+}
+
 // parent returns the parent's pid and whether the process has ended.
 func parent(pid int) (ppid int, dead bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -1,0 +1,80 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/abide-project/abide/client"
+	"github.com/abide-project/abide/test/internal/harness"
+)
+
+// move gives orders until it is told to end. Each is told to tick just before it
+// goes out. Whatever an order was answered is held against what the programs note.
+func (r *round) move(seed uint64, tick chan<- struct{}, end <-chan struct{}) {
+	choices := rand.New(rand.NewPCG(seed, 2))
+	for n := 1; ; n++ {
+		select {
+		case <-end:
+			return
+		default:
+		}
+		req := client.Request{Names: []string{[]string{"slow", "moved"}[choices.IntN(2)]}}
+		switch choices.IntN(6) {
+		case 0:
+			req.Verb = client.Start
+		case 1:
+			req.Verb = client.Stop
+		case 2, 3:
+			req.Verb = client.Restart
+		case 4:
+			req.Verb, req.Names = client.Start, []string{"task"}
+		case 5:
+			r.define("moved", "slow", fmt.Sprintf("description = \"%d\"\n", n))
+			req.Verb, req.Names = client.Apply, nil
+		}
+		select {
+		case tick <- struct{}{}:
+		default:
+		}
+		if !r.order(req) {
+			// All of abide is dead for the moment.
+			select {
+			case <-end:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+}
+
+// order sends one order and checks at once what it promises.
+func (r *round) order(req client.Request) (taken bool) {
+	c, err := r.Client()
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
+	defer cancel()
+	if req.Verb == client.Start && len(req.Names) == 1 && req.Names[0] == "task" {
+		// Counted before it goes out: an order that is lost with its answer may
+		// have been carried out.
+		r.mu.Lock()
+		r.ordered["task"]++
+		r.mu.Unlock()
+	}
+	_, err = c.Do(ctx, req)
+	if ctx.Err() != nil {
+		r.t.Errorf("%s %v is not answered for %s", req.Verb, req.Names, harness.Patience)
+	}
+	if err == nil && req.Verb == client.Stop {
+		for _, name := range req.Names {
+			r.NothingOf(name)
+		}
+	}
+	return err == nil
+}
