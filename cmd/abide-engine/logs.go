@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"unicode/utf8"
 
 	"github.com/abide-project/abide/internal/control"
@@ -15,6 +17,8 @@ type logs struct {
 	*svlog.Manager
 	dir    string
 	report func(string)
+	// nameless finds the read end of a pipe whose name is gone; -1 if nobody has it.
+	nameless func(name string, run uint64, stream svlog.Stream, path string) int
 }
 
 func (l logs) say(err error) {
@@ -24,7 +28,21 @@ func (l logs) say(err error) {
 }
 
 func (l logs) Adopt(name string, run uint64, _, _ int, spec *model.Log) error {
-	_, err := l.Manager.Adopt(name, run, spec)
+	pipes, err := l.Manager.Adopt(name, run, spec)
+	if err != nil || l.nameless == nil {
+		return err
+	}
+	for stream, pipe := range map[svlog.Stream]svlog.Pipe{svlog.Stdout: pipes.Out, svlog.Stderr: pipes.Err} {
+		if pipe.Kind != svlog.PipeFIFO || pipe.ReadFD >= 0 {
+			continue
+		}
+		fd := l.nameless(name, run, stream, pipe.Path)
+		if fd < 0 {
+			err = errors.Join(err, fmt.Errorf("its pipe %s is gone: what it writes there is not taken any more", pipe.Path))
+			continue
+		}
+		err = errors.Join(err, l.Manager.AdoptFD(name, run, stream, fd, spec))
+	}
 	return err
 }
 

@@ -88,7 +88,7 @@ func serve(f flags) error {
 	if err != nil {
 		return err
 	}
-	boot := bootKey()
+	boot := state.BootKey()
 	stateDir, err := state.OpenState(f.state)
 	if err != nil {
 		stateDir = nil
@@ -101,6 +101,12 @@ func serve(f flags) error {
 	if what != "" {
 		out.Say(what)
 	}
+	mirror := readMirror(stateDir, boot, f.run, out.Say)
+	lost := recordsLost(welcome, mirror)
+	idKnown, restored, err := settleID(run, snapshot, mirror)
+	if err != nil {
+		out.Say(fmt.Sprintf("Cannot keep the id of the run directory: %v", err))
+	}
 	wishes, problems := state.LoadWishes(run.Dir, stateDir, boot)
 	for _, p := range problems {
 		note("%v", p)
@@ -111,9 +117,23 @@ func serve(f flags) error {
 	if err != nil {
 		note("Cannot read the mounts: %v; programs are started by way of abide-exec", err)
 	}
-	groupManager := contain.Detect(run.ID(), contain.Config{
-		Run: f.run, Keeper: welcome.KeeperPid, Own: []int{os.Getpid()}, Force: os.Getenv("ABIDE_CONTAINMENT"),
-	})
+	detect := func() *contain.Manager {
+		return contain.Detect(run.ID(), contain.Config{
+			Run: f.run, Keeper: welcome.KeeperPid, Own: []int{os.Getpid()}, Force: os.Getenv("ABIDE_CONTAINMENT"),
+		})
+	}
+	groupManager := detect()
+	if lost && !idKnown {
+		if restored, err = lookForID(run, snapshot, groupManager); err != nil {
+			out.Say(fmt.Sprintf("Cannot keep the id of the run directory: %v", err))
+		}
+		if restored {
+			groupManager = detect()
+		}
+	}
+	if restored {
+		out.Say(fmt.Sprintf("The id of %s was lost; it is %s again, as what runs knows it", f.run, run.ID()))
+	}
 	var eng *engine.Engine
 	logOptions := svlog.Options{
 		RunDir: f.run, LogDir: f.log, Colour: f.color, Console: os.Stdout,
@@ -139,11 +159,16 @@ func serve(f flags) error {
 		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Definitions: defs, Wishes: wishes,
 		Snapshot: snapshot, History: history, Console: out, Memory: &memory{},
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
+		Past:     past{run: f.run, mirror: mirror, groups: groupManager},
+	}
+	copied := keepMirror(stateDir, boot, f.run, run.ID(), welcome.KeeperPid, out.Say)
+	if copied != nil {
+		ports.Mirror = copied
 	}
 	eng = engine.New(engine.Options{
 		ID: run.ID(), Run: f.run, State: f.state, Log: f.log, Mode: f.mode, Project: f.root, Names: f.names,
 		ExitOnFailure: f.exitOnFailure, Version: version.Version, KeeperPid: welcome.KeeperPid, PID1: welcome.PID1,
-		Follows: welcome.Engines > 1, RecordsLost: welcome.RecordsSet || welcome.RecordsDamaged, Rung: vspawn.Rung(welcome.Rung).String(),
+		Follows: welcome.Engines > 1, RecordsLost: lost, Rung: vspawn.Rung(welcome.Rung).String(),
 		Notes: notes, Shutdown: shutdownLimit(f.mode), Self: own,
 	}, ports)
 	k.eng = eng
@@ -151,7 +176,7 @@ func serve(f flags) error {
 	if err != nil {
 		return err
 	}
-	eng.SetLogs(logs{Manager: manager, dir: f.log, report: func(text string) { eng.LogTrouble("", text) }})
+	eng.SetLogs(logs{Manager: manager, dir: f.log, nameless: k.nameless, report: func(text string) { eng.LogTrouble("", text) }})
 
 	listener, err := net.FileListener(os.NewFile(listenerFD, "control.sock"))
 	if err != nil {
@@ -171,6 +196,9 @@ func serve(f flags) error {
 		go watchLease(f.lease, eng)
 	}
 	eng.Post(func() { debug.SetGCPercent(collectAt) })
+	if copied != nil {
+		eng.Post(copied.Begin)
+	}
 	eng.Post(func() { tellInit("READY=1\nMAINPID=" + strconv.Itoa(welcome.KeeperPid)) })
 	code := eng.Run()
 	tellInit("STOPPING=1")
@@ -178,6 +206,9 @@ func serve(f flags) error {
 	defer cancel()
 	_ = server.Shutdown(finish)
 	groupManager.Sweep()
+	if copied != nil {
+		copied.Flush()
+	}
 	return k.Exit(code)
 }
 

@@ -31,3 +31,12 @@ func (m *Manager) Adopt(name string, run uint64, pid int, start uint64) (Group, 
 
 // Sweep does nothing.
 func (m *Manager) Sweep() {}
+
+// Survey sees nothing.
+func (m *Manager) Survey(names []string) Survey { return Survey{Err: errors.ErrUnsupported} }
+
+// Traces knows of none.
+func (m *Manager) Traces(strangers bool) bool { return false }
+
+// FormerID knows none.
+func (m *Manager) FormerID() string { return "" }

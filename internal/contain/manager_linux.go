@@ -283,6 +283,10 @@ const maxLeaf = 200
 // leafName is NAME.RUN with every byte that a directory name cannot have, or that
 // would be read as something else, as %XX.
 func leafName(name string, run uint64) string {
+	return fmt.Sprintf("%s.%d", leafPrefix(name), run)
+}
+
+func leafPrefix(name string) string {
 	var out strings.Builder
 	for i := 0; i < len(name); i++ {
 		c := name[i]
@@ -302,5 +306,5 @@ func leafName(name string, run uint64) string {
 		}
 		escaped = fmt.Sprintf("%s%%%016x", escaped[:maxLeaf], sum)
 	}
-	return fmt.Sprintf("%s.%d", escaped, run)
+	return escaped
 }

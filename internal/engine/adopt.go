@@ -35,15 +35,18 @@ func (e *Engine) adopt() (known bool) {
 			s.st, s.info, s.adopted = st, kept, true
 		}
 	}
+	e.rebuild(byName)
 	for _, r := range records {
 		if isAux(r.Name) {
 			e.adoptAux(r)
+		} else if e.claims(r.Name) {
+			continue
 		} else if s := e.known(r.Name); s != nil {
 			e.reconcile(s, r)
 		}
 	}
 	for name, s := range e.services {
-		if _, recorded := byName[name]; !recorded && s.adopted {
+		if _, recorded := byName[name]; !recorded && s.adopted && !e.claims(name) {
 			e.reconcile(s, Record{Name: name})
 		}
 		e.arm(s)
@@ -85,7 +88,7 @@ func (e *Engine) reconcile(s *service, r Record) {
 			e.record(s.name, s.st.Run, "state", "the keeper has no record of this run: its end was not seen", nil)
 			s.info.Last = lastExit{Run: s.st.Run, At: e.wall().UnixNano()}
 		}
-		e.feed(s, core.Event{Kind: core.EvLost, Run: max(r.Run, s.st.Run), Unsure: e.opts.RecordsLost && s.lives()})
+		e.feed(s, core.Event{Kind: core.EvLost, Run: max(r.Run, s.st.Run), Unsure: e.opts.RecordsLost && !s.settled && s.lives()})
 	default:
 		// Nothing was written of it here, but its run numbers go on.
 		s.st.Run = max(s.st.Run, r.Run)
@@ -130,7 +133,7 @@ func (e *Engine) claim(s *service) {
 		e.record(s.name, run, "state", fmt.Sprintf("cannot take over the process group: %v", err), nil)
 		return
 	}
-	s.group = group
+	s.group, s.groupRun = group, r.Run
 }
 
 // claimSome takes over some of the runs that can wait and goes on with the rest

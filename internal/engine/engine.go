@@ -204,10 +204,11 @@ func (e *Engine) step(s *service, ev core.Event) {
 		s.info.Since = e.wall().UnixNano()
 	}
 	s.account(old)
-	if old.Live() && !s.busy() || next.Run != old.Run {
+	if old.Live() && !s.busy() || next.Run != old.Run && next.Run != s.groupRun {
 		e.leaveGroup(s)
 	}
 	e.persist(s)
+	e.mirror(s)
 	e.explain(s, old, ev)
 	for _, a := range acts.All() {
 		e.act(s, a)

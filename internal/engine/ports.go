@@ -24,6 +24,8 @@ type Ports struct {
 	History     History
 	Console     Console
 	Memory      Memory
+	Past        Past   // nil: records are never lost
+	Mirror      Mirror // nil: there is none
 }
 
 // Clock is the two times an engine knows, and how it lets time to others.
@@ -256,6 +258,12 @@ type Snapshot interface {
 	Put(name string, blob []byte) error
 	Delete(name string)
 	All() map[string][]byte
+}
+
+// Mirror copies what lives to where it survives the loss of the run directory. Set
+// is called at each change, from the loop; pid 0: nothing lives.
+type Mirror interface {
+	Set(name string, run uint64, pid int, start uint64)
 }
 
 // History is the numbered list of what happened.

@@ -25,14 +25,18 @@ type service struct {
 	adopted   bool      // this engine found a snapshot of it
 	claim     uint64    // the run whose log pipes and group are not taken over yet
 	transient bool      // made by `abide run`
+	settled   bool      // what lost records leave open about it is decided
+	claimed   PastRun   // a run without a record that the keeper was asked to take over
+	mirrored  PastRun   // what the mirror was told last
 
-	group   Group    // of the run that lives or is being cleaned up
-	program *Program // of the last spawn, to put failures into words
-	strays  []Stray
-	fault   string // why it could not be started, in full
-	hint    string // what to do about that
-	refusal int    // what a shell would exit with for that, 0 if nobody says
-	reading bool   // a goroutine compiles its program
+	group    Group    // of the run that lives or is being cleaned up
+	groupRun uint64   // whose it is
+	program  *Program // of the last spawn, to put failures into words
+	strays   []Stray
+	fault    string // why it could not be started, in full
+	hint     string // what to do about that
+	refusal  int    // what a shell would exit with for that, 0 if nobody says
+	reading  bool   // a goroutine compiles its program
 
 	acked     uint64 // the last run whose exit the keeper may forget
 	waiters   []*waiter

@@ -33,7 +33,7 @@ func (e *Engine) spawn(s *service, run uint64) {
 		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: %v", s.name, err))
 		return
 	}
-	s.strays = nil
+	s.groupRun, s.strays = run, nil
 	context := e.runContext(s.name, run, pipes, s.group)
 	if e.ports.Compiler.MayBlock(s.def) {
 		e.compileAside(s, run, context, pipes)
@@ -127,6 +127,10 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 	if s == nil || run != s.st.Run {
 		return // an auxiliary command's, or old news
 	}
+	if s.claimed.Run == run && s.claimed.Pid == pid {
+		s.claimed = PastRun{}
+		return
+	}
 	s.fault, s.hint = "", ""
 	if s.program != nil && !s.program.Slow {
 		s.program = nil // only a failure would need its words
@@ -147,6 +151,10 @@ func (e *Engine) Refused(name string, run uint64, op int, errno int, reason stri
 	s := e.services[name]
 	if s == nil {
 		e.auxEnded(name, run, Exit{ExecOp: op, ExecErr: errno})
+		return
+	}
+	if s.claimed.Run == run && s.claimed.Pid != 0 {
+		e.claimRefused(s, run, reason)
 		return
 	}
 	if run != s.st.Run || s.st.Phase != core.Spawning {

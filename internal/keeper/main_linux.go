@@ -115,6 +115,9 @@ func prepare(opts options) (k *keeper, lock, listener, code int) {
 		}
 		what = recordsNone
 	}
+	if what == recordsNew {
+		k.flags |= wire.RecordsNew
+	}
 	if what == recordsSetAside {
 		k.flags |= wire.RecordsSet
 		say("cannot use the records of an earlier keeper in ").s(opts.run).

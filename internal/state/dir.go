@@ -215,17 +215,24 @@ const idFile = "id"
 // makeID reads the id, or makes one. Of several processes that make one at the
 // same time the first wins: a link is never made over an existing name.
 func (d *Dir) makeID() (string, error) {
-	if id, err := d.readID(); !errors.Is(err, fs.ErrNotExist) {
+	id, err := d.readID()
+	if errors.Is(err, errNoID) {
+		err = d.SetAside(idFile)
+		if err == nil {
+			err = fs.ErrNotExist
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
 		return id, err
 	}
 	var random [8]byte
 	rand.Read(random[:])
-	id := hex.EncodeToString(random[:])
+	id = hex.EncodeToString(random[:])
 	name := "." + idFile + "." + id
 	if err := d.write(name, []byte(id+"\n"), 0o644); err != nil {
 		return "", d.failed("write", idFile, err)
 	}
-	err := d.root.Link(name, idFile)
+	err = d.root.Link(name, idFile)
 	if rerr := d.root.Remove(name); err == nil {
 		err = rerr
 	}
@@ -241,10 +248,31 @@ func (d *Dir) readID() (string, error) {
 		return "", err
 	}
 	id := strings.TrimSpace(string(data))
-	if raw, err := hex.DecodeString(id); err != nil || len(raw) != 8 || id != strings.ToLower(id) {
-		return "", d.failed("read", idFile, fmt.Errorf("%q is not 16 hexadecimal digits", id))
+	if !goodID(id) {
+		return "", d.failed("read", idFile, errNoID)
 	}
 	return id, nil
+}
+
+var errNoID = errors.New("it is not 16 hexadecimal digits")
+
+func goodID(id string) bool {
+	raw, err := hex.DecodeString(id)
+	return err == nil && len(raw) == 8 && id == strings.ToLower(id)
+}
+
+// RestoreID gives the run directory the id that it had before its file was lost:
+// the one that what runs carries in its environment. It reports whether that
+// changed anything.
+func (r *Run) RestoreID(id string) (bool, error) {
+	if id == r.id || !goodID(id) {
+		return false, nil
+	}
+	if err := r.WriteFile(idFile, []byte(id+"\n"), 0o644); err != nil {
+		return false, err
+	}
+	r.id = id
+	return true, nil
 }
 
 // BootID names the present boot of the machine. It is "" where the system does

@@ -76,9 +76,6 @@ func TestADirectoryThatOthersCouldHavePreparedIsRefused(t *testing.T) {
 		"file":     func(p string) error { return os.WriteFile(p, nil, 0o644) },
 		"writable": func(p string) error { return errors.Join(os.Mkdir(p, 0o755), os.Chmod(p, 0o775)) },
 		"foreign":  func(p string) error { return errors.Join(os.Mkdir(p, 0o755), os.Chown(p, 64997, 0)) },
-		"bad id": func(p string) error {
-			return errors.Join(os.Mkdir(p, 0o755), os.WriteFile(filepath.Join(p, "id"), []byte("../../x"), 0o644))
-		},
 		"id link": func(p string) error {
 			return errors.Join(os.Mkdir(p, 0o755), os.Symlink("/etc/hostname", filepath.Join(p, "id")))
 		},
@@ -93,6 +90,37 @@ func TestADirectoryThatOthersCouldHavePreparedIsRefused(t *testing.T) {
 		} else if !strings.HasPrefix(err.Error(), "cannot ") || !strings.Contains(err.Error(), path) {
 			t.Errorf("the error does not name the object: %v", err)
 		}
+	}
+}
+
+func TestADamagedIDIsSetAsideAndMayBeRestored(t *testing.T) {
+	run := openRun(t)
+	old := run.ID()
+	file := filepath.Join(run.Path(), "id")
+	for _, noise := range []string{"../../x", "", "0123456789ABCDEF\n", "\x00\x00"} {
+		if err := os.WriteFile(file, []byte(noise), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		again, err := OpenRun(run.Path())
+		if err != nil {
+			t.Fatalf("with %q as its id: %v", noise, err)
+		}
+		if again.ID() == old {
+			t.Errorf("%q gave the old id without anybody saying it", noise)
+		}
+		if restored, err := again.RestoreID("no id"); restored || err != nil {
+			t.Errorf("what is no id is restored: %v, %v", restored, err)
+		}
+		if restored, err := again.RestoreID(old); !restored || err != nil || again.ID() != old {
+			t.Errorf("the id is %s after %v, %v", again.ID(), restored, err)
+		}
+		if restored, err := again.RestoreID(old); restored || err != nil {
+			t.Errorf("restored twice: %v, %v", restored, err)
+		}
+		again.Close()
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != old+"\n" {
+		t.Errorf("the file has %q, %v", text, err)
 	}
 }
 

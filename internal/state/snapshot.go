@@ -195,6 +195,16 @@ func (s *Snapshot) All() map[string][]byte {
 	return all
 }
 
+// Get returns a copy of the entry of name, nil when there is none.
+func (s *Snapshot) Get(name string) []byte {
+	slot, known := s.index[name]
+	if !known {
+		return nil
+	}
+	_, blob := s.read(slot)
+	return append([]byte(nil), blob...)
+}
+
 // Len returns the number of entries.
 func (s *Snapshot) Len() int { return len(s.index) }
 

@@ -47,6 +47,7 @@ type Welcome struct {
 	Machine        bool // process 1 of the machine: it may power off
 	Subreaper      bool
 	Adopted        bool // runs of an earlier keeper live on
+	RecordsNew     bool // there were no earlier records: a first start, or they are gone
 	RecordsSet     bool // earlier records could not be used and were set aside
 	RecordsDamaged bool // single records could not be used
 	Unrecorded     bool // there are no records

@@ -112,7 +112,7 @@ func (l *Link) greet() (Welcome, error) {
 	return Welcome{
 		Version: m.Version, Build: string(build), OnTrial: is(wire.OnTrial), KeeperPid: int(m.KeeperPid), EnginePid: int(m.EnginePid), BootID: string(m.Boot[:]), RunID: string(m.ID[:]), Rung: uint8(m.Rung),
 		PID1: is(wire.PID1), Machine: is(wire.Machine), Subreaper: is(wire.Subreaper), Adopted: is(wire.Adopted),
-		RecordsSet: is(wire.RecordsSet), RecordsDamaged: is(wire.RecordsDamaged), Unrecorded: is(wire.Unrecorded),
+		RecordsNew: is(wire.RecordsNew), RecordsSet: is(wire.RecordsSet), RecordsDamaged: is(wire.RecordsDamaged), Unrecorded: is(wire.Unrecorded),
 		NofileSoft: m.NofileSoft, NofileHard: m.NofileHard, Slots: int(m.Slots), Used: int(m.Used), Engines: int(m.Engines),
 	}, nil
 }

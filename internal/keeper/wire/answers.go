@@ -11,6 +11,7 @@ const (
 	Unrecorded                        // there are no records: the run directory is not writable
 	PidfdNamed                        // pidfd inodes name processes (Linux 6.9)
 	OnTrial                           // an upgrade waits for this engine to say that it is in charge
+	RecordsNew                        // there were no earlier records
 )
 
 // BuildSize is the room for the version of a program, as text.

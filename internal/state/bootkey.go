@@ -1,21 +1,20 @@
-package main
+package state
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
 	"strings"
-
-	"github.com/abide-project/abide/internal/state"
 )
 
-// bootKey names the time for which what lies in RUN is worth anything: until
+// BootKey names the time for which what lies in RUN is worth anything: until
 // process 1 of our pid namespace ends. A boot id alone would not do: a container
 // that is started again finds its old run directory, and none of its processes.
-func bootKey() string {
-	const size = 36 // as long as a boot id
+// It is as long as a boot id.
+func BootKey() string {
+	const size = 36
 	namespace, _ := os.Readlink("/proc/self/ns/pid")
-	sum := sha256.Sum256([]byte(state.BootID() + " " + namespace + " " + initStart()))
+	sum := sha256.Sum256([]byte(BootID() + " " + namespace + " " + initStart()))
 	return hex.EncodeToString(sum[:])[:size]
 }
 

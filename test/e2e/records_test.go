@@ -1,0 +1,234 @@
+//go:build linux
+
+package e2e
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/abide-project/abide/client"
+	"github.com/abide-project/abide/internal/state"
+	"github.com/abide-project/abide/test/internal/harness"
+)
+
+// lost is what a test of lost records has: services that must keep their
+// processes, one of which writes numbered lines all the time.
+type lost struct {
+	*harness.Abide
+	t    *testing.T
+	pids map[string]int
+	was  string // the id of the run directory
+}
+
+const writer = `command = "i=0; while :; do i=$((i + 1)); echo line $i; sleep 0.02; done"
+shell = true
+`
+
+func newLost(t *testing.T) *lost {
+	t.Helper()
+	l := &lost{Abide: harness.New(t), t: t}
+	l.Define("sleeps", `command = ["/bin/sleep", "100000"]`)
+	l.Define("writes", writer)
+	l.Define("brood", "command = \"setsid sleep 100000 & sleep 100000 & exec sleep 100000\"\nshell = true\n")
+	l.Start()
+	l.pids = pidsOf(t, l.Abide, []string{"sleeps", "writes", "brood"})
+	id, err := os.ReadFile(l.in("id"))
+	harness.Check(t, err)
+	l.was = strings.TrimSpace(string(id))
+	l.awaitMirror()
+	return l
+}
+
+func (l *lost) in(name string) string { return filepath.Join(l.Run, name) }
+
+// awaitMirror waits until the mirror names all main processes.
+func (l *lost) awaitMirror() {
+	l.t.Helper()
+	harness.Eventually(l.t, "the mirror is complete", func() error {
+		data, err := os.ReadFile(filepath.Join(l.State, "mirror"))
+		if err != nil {
+			return err
+		}
+		m, err := state.DecodeMirror(data)
+		if err != nil {
+			return err
+		}
+		found := 0
+		for _, r := range m.Runs {
+			if l.pids[r.Name] == r.Pid {
+				found++
+			}
+		}
+		if found != len(l.pids) {
+			return fmt.Errorf("it names %d of %d: %+v", found, len(l.pids), m.Runs)
+		}
+		return nil
+	})
+}
+
+// destroy does one thing to one file of the run directory.
+func (l *lost) destroy(how, name string) {
+	l.t.Helper()
+	path := l.in(name)
+	if name == "mirror" {
+		path = filepath.Join(l.State, name)
+	}
+	switch how {
+	case "removed":
+		harness.Check(l.t, os.RemoveAll(path))
+	case "truncated":
+		harness.Check(l.t, os.Truncate(path, 100))
+	case "emptied":
+		harness.Check(l.t, os.Truncate(path, 0))
+	case "noise":
+		l.overwrite(path, 0, 64<<10, nil)
+	case "another boot":
+		// Both files have the boot in their first page.
+		at := map[string]int64{"keeper.state": 40, "engine.state": 18}[name]
+		l.overwrite(path, at, 36, []byte("00000000-0000-0000-0000-000000000000"))
+	case "slots":
+		at := map[string]int64{"keeper.state": 4096, "engine.state": 4096}[name]
+		l.overwrite(path, at, 0, make([]byte, 3*1024))
+	default:
+		l.t.Fatalf("no way is called %s", how)
+	}
+}
+
+func (l *lost) overwrite(path string, at int64, size int, with []byte) {
+	l.t.Helper()
+	if with == nil {
+		with = make([]byte, size)
+		rand.Read(with)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	harness.Check(l.t, err)
+	defer f.Close()
+	_, err = f.WriteAt(with, at)
+	harness.Check(l.t, err)
+}
+
+// kept checks that every service lives in its process, once, and is in charge of
+// us: its exit is seen and it is started again, its lines are logged.
+func (l *lost) kept() {
+	l.t.Helper()
+	for name, pid := range l.pids {
+		s := l.AwaitStatus(name, "runs", running)
+		if s.Pid != pid || s.Restarts != 0 {
+			l.t.Errorf("%s has pid %d in run %d after %d restarts, want pid %d; it says %q", name, s.Pid, s.Run, s.Restarts, pid, s.Why)
+		}
+	}
+	l.noCopies()
+	before := l.lastLine()
+	harness.Eventually(l.t, "lines are logged", func() error {
+		if n := l.lastLine(); n <= before {
+			return fmt.Errorf("the last line is %d", n)
+		}
+		return nil
+	})
+	l.unbroken()
+	after := l.KillService("sleeps")
+	l.pids["sleeps"] = after.Pid
+	l.OK("stop", "brood")
+	l.NothingOf("brood")
+	l.noCopies()
+}
+
+// noCopies is an error if a service lives in processes of two runs.
+func (l *lost) noCopies() {
+	l.t.Helper()
+	for name := range l.pids {
+		runs := map[string][]int{}
+		for _, p := range l.Processes(name) {
+			runs[p.Run] = append(runs[p.Run], p.Pid)
+		}
+		if len(runs) > 1 {
+			l.t.Errorf("%s lives twice: %v", name, runs)
+		}
+	}
+}
+
+func (l *lost) lastLine() int {
+	l.t.Helper()
+	n := 0
+	for line := range strings.Lines(l.Logged("writes")) {
+		if _, text, ok := strings.Cut(line, "line "); ok {
+			fmt.Sscan(text, &n)
+		}
+	}
+	return n
+}
+
+// unbroken is an error if a line of the writer is missing, doubled or torn.
+func (l *lost) unbroken() {
+	l.t.Helper()
+	want := 1
+	for line := range strings.Lines(l.Logged("writes")) {
+		_, text, ok := strings.Cut(line, "line ")
+		if !ok {
+			continue
+		}
+		if strings.TrimSpace(text) != fmt.Sprint(want) {
+			l.t.Errorf("after line %d comes %q", want-1, line)
+			return
+		}
+		want++
+	}
+}
+
+// Each way to lose records while nothing of abide lives. The run directory goes
+// with its folder of pipes when it is named "".
+func TestWhatLivesIsFoundWhenRecordsAreLost(t *testing.T) {
+	t.Parallel()
+	type loss struct{ how, name string }
+	for _, losses := range [][]loss{
+		{{"truncated", "keeper.state"}},
+		{{"emptied", "keeper.state"}},
+		{{"noise", "keeper.state"}},
+		{{"removed", "keeper.state"}},
+		{{"another boot", "keeper.state"}},
+		{{"slots", "keeper.state"}},
+		{{"truncated", "engine.state"}},
+		{{"noise", "engine.state"}},
+		{{"removed", "engine.state"}},
+		{{"slots", "engine.state"}},
+		{{"removed", "id"}},
+		{{"noise", "id"}},
+		{{"removed", "lock"}},
+		{{"removed", "applied"}},
+		{{"noise", "applied"}},
+		{{"removed", "services"}},
+		{{"removed", "mirror"}},
+		{{"noise", "keeper.state"}, {"removed", "engine.state"}},
+		{{"slots", "keeper.state"}, {"slots", "engine.state"}},
+		{{"slots", "keeper.state"}, {"slots", "engine.state"}, {"removed", "id"}},
+		{{"removed", "keeper.state"}, {"noise", "engine.state"}, {"noise", "mirror"}},
+		{{"removed", "keeper.state"}, {"removed", "engine.state"}, {"removed", "id"}, {"removed", "mirror"}},
+		{{"removed", ""}},
+		{{"removed", ""}, {"removed", "mirror"}},
+	} {
+		var name []string
+		for _, loss := range losses {
+			name = append(name, loss.how+" "+loss.name)
+		}
+		t.Run(strings.Join(name, ", "), func(t *testing.T) {
+			l := newLost(t)
+			killAll(t, l.Abide)
+			for _, loss := range losses {
+				l.destroy(loss.how, loss.name)
+			}
+			l.Start()
+			id, err := os.ReadFile(l.in("id"))
+			harness.Check(t, err)
+			if got := strings.TrimSpace(string(id)); got != l.was {
+				t.Errorf("the id is %s, what runs has %s", got, l.was)
+			}
+			l.kept()
+		})
+	}
+}
+
+var _ = client.Status{}
