@@ -159,7 +159,7 @@ func serve(f flags) error {
 		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Definitions: defs, Wishes: wishes,
 		Snapshot: snapshot, History: history, Console: out, Memory: &memory{},
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
-		Past:     past{run: f.run, mirror: mirror, groups: groupManager},
+		Past:     evidence{run: f.run, mirror: mirror, groups: groupManager},
 	}
 	copied := keepMirror(stateDir, boot, f.run, run.ID(), welcome.KeeperPid, out.Say)
 	if copied != nil {

@@ -13,15 +13,15 @@ import (
 	"github.com/abide-project/abide/internal/sys/proctree"
 )
 
-// past is what can be learnt of runs without the keeper's records, as the engine's
+// evidence is what can be learnt of runs without the keeper's records, as the engine's
 // port.
-type past struct {
+type evidence struct {
 	run    string
 	mirror *state.Mirror // nil: there is none of this boot
 	groups *contain.Manager
 }
 
-func (p past) Mirror() map[string]engine.PastRun {
+func (p evidence) Mirror() map[string]engine.PastRun {
 	out := map[string]engine.PastRun{}
 	if p.mirror != nil {
 		for _, r := range p.mirror.Runs {
@@ -31,12 +31,12 @@ func (p past) Mirror() map[string]engine.PastRun {
 	return out
 }
 
-func (p past) Alive(r engine.PastRun) bool {
+func (p evidence) Alive(r engine.PastRun) bool {
 	return isProcess(state.Process{Pid: r.Pid, Start: r.Start, Inode: r.Inode})
 }
 
 // Traces looks for control groups and log pipes of runs.
-func (p past) Traces() bool {
+func (p evidence) Traces() bool {
 	if p.groups.Traces(p.mirror == nil) {
 		return true
 	}
@@ -52,7 +52,7 @@ func (p past) Traces() bool {
 // every machine Go runs Linux on.
 const startTick = 1_000_000_000 / 100
 
-func (p past) Survey(names []string) engine.Survey {
+func (p evidence) Survey(names []string) engine.Survey {
 	seen := p.groups.Survey(names)
 	out := engine.Survey{Found: map[string][]engine.FoundProcess{}, Err: seen.Err}
 	for _, f := range seen.Found {
@@ -107,7 +107,7 @@ func settleID(run *state.Run, snapshot *state.Snapshot, mirror *state.Mirror) (k
 // lookForID finds the id of a run directory that has a new one, when neither
 // engine.state nor the mirror knows the old one but something hints at a past.
 func lookForID(run *state.Run, snapshot *state.Snapshot, groups *contain.Manager) (restored bool, err error) {
-	if !(past{run: run.Path(), groups: groups}).Traces() {
+	if !(evidence{run: run.Path(), groups: groups}).Traces() {
 		return false, nil
 	}
 	if restored, err = run.RestoreID(groups.FormerID()); restored {

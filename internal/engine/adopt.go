@@ -39,14 +39,14 @@ func (e *Engine) adopt() (known bool) {
 	for _, r := range records {
 		if isAux(r.Name) {
 			e.adoptAux(r)
-		} else if e.claims(r.Name) {
+		} else if e.handing(r.Name) {
 			continue
 		} else if s := e.known(r.Name); s != nil {
 			e.reconcile(s, r)
 		}
 	}
 	for name, s := range e.services {
-		if _, recorded := byName[name]; !recorded && s.adopted && !e.claims(name) {
+		if _, recorded := byName[name]; !recorded && s.adopted && !e.handing(name) {
 			e.reconcile(s, Record{Name: name})
 		}
 		e.arm(s)
@@ -133,7 +133,7 @@ func (e *Engine) claim(s *service) {
 		e.record(s.name, run, "state", fmt.Sprintf("cannot take over the process group: %v", err), nil)
 		return
 	}
-	s.group, s.groupRun = group, r.Run
+	s.group, s.groupRun = group, run
 }
 
 // claimSome takes over some of the runs that can wait and goes on with the rest

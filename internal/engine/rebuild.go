@@ -234,14 +234,14 @@ func (r *rebuilding) carryOut(s *service, j judgement) {
 			e.settle()
 		}
 	case itLives:
-		s.adopted, s.settled, s.claimed = true, true, j.run
+		s.adopted, s.settled, s.handed = true, true, j.run
 		e.record(s.name, j.run.Run, "state", fmt.Sprintf("the keeper's record of it is lost; by %s it lives as pid %d: taken over", j.how, j.run.Pid), nil)
 		const tick = 1_000_000_000 / 100 // of a start time, USER_HZ
 		e.reconcile(s, Record{
 			Name: s.name, Run: j.run.Run, Live: true, Pid: j.run.Pid, StartTime: j.run.Start, Began: int64(j.run.Start) * tick,
 		})
 		if err := e.ports.Keeper.Adopt(s.name, j.run.Run, j.run.Pid, j.run.Start); err != nil {
-			e.claimRefused(s, j.run.Run, err.Error())
+			e.handingRefused(s, j.run.Run, err.Error())
 		}
 	case notCertain:
 		r.unsure++
@@ -268,25 +268,25 @@ func (e *Engine) unsure(s *service, run uint64, why string, pids []int) {
 	e.settle()
 }
 
-// claims tells whether the keeper was asked to take over a run of the service that
+// handing tells whether the keeper was asked to take over a run of the service that
 // it had no record of, and has not answered.
-func (e *Engine) claims(name string) bool {
+func (e *Engine) handing(name string) bool {
 	s := e.services[name]
-	return s != nil && s.claimed.Pid != 0
+	return s != nil && s.handed.Pid != 0
 }
 
-// claimRefused is the keeper's refusal to take over a run that was found.
-func (e *Engine) claimRefused(s *service, run uint64, reason string) {
-	claimed := s.claimed
-	s.claimed = PastRun{}
+// handingRefused is the keeper's refusal to take over a run that was found.
+func (e *Engine) handingRefused(s *service, run uint64, reason string) {
+	handed := s.handed
+	s.handed = PastRun{}
 	if s.st.Run != run || !s.st.Live() {
 		return
 	}
-	if !e.ports.Past.Alive(claimed) {
-		e.Exited(Exit{Name: s.name, Run: run, Pid: claimed.Pid, At: e.wall(), Boot: e.ports.Clock.Boot(), ExecOp: -1})
+	if !e.ports.Past.Alive(handed) {
+		e.Exited(Exit{Name: s.name, Run: run, Pid: handed.Pid, At: e.wall(), Boot: e.ports.Clock.Boot(), ExecOp: -1})
 		return
 	}
-	e.unsure(s, run, fmt.Sprintf("the keeper does not take over pid %d: %s", claimed.Pid, reason), []int{claimed.Pid})
+	e.unsure(s, run, fmt.Sprintf("the keeper does not take over pid %d: %s", handed.Pid, reason), []int{handed.Pid})
 }
 
 // report says in one line what became of lost records.

@@ -26,7 +26,7 @@ type service struct {
 	claim     uint64    // the run whose log pipes and group are not taken over yet
 	transient bool      // made by `abide run`
 	settled   bool      // what lost records leave open about it is decided
-	claimed   PastRun   // a run without a record that the keeper was asked to take over
+	handed    PastRun   // a run without a record that the keeper was asked to take over
 	mirrored  PastRun   // what the mirror was told last
 
 	group    Group    // of the run that lives or is being cleaned up

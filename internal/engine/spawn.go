@@ -127,8 +127,8 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 	if s == nil || run != s.st.Run {
 		return // an auxiliary command's, or old news
 	}
-	if s.claimed.Run == run && s.claimed.Pid == pid {
-		s.claimed = PastRun{}
+	if s.handed.Run == run && s.handed.Pid == pid {
+		s.handed = PastRun{}
 		return
 	}
 	s.fault, s.hint = "", ""
@@ -153,8 +153,8 @@ func (e *Engine) Refused(name string, run uint64, op int, errno int, reason stri
 		e.auxEnded(name, run, Exit{ExecOp: op, ExecErr: errno})
 		return
 	}
-	if s.claimed.Run == run && s.claimed.Pid != 0 {
-		e.claimRefused(s, run, reason)
+	if s.handed.Run == run && s.handed.Pid != 0 {
+		e.handingRefused(s, run, reason)
 		return
 	}
 	if run != s.st.Run || s.st.Phase != core.Spawning {

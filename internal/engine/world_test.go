@@ -38,6 +38,9 @@ type world struct {
 	ignores map[string]bool
 	said    []string
 
+	past Past // nil: nothing is ever lost
+	lost bool // the keeper says that its records were
+
 	holdLogs bool // what runs wrote stays in their pipes until releaseLogs
 	unlogged []func()
 }
@@ -78,9 +81,9 @@ func (w *world) port() {
 func (w *world) boot() {
 	w.keeper.outbox, w.post = nil, nil
 	defer func() { w.boots++ }()
-	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0}, Ports{
+	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w, Memory: w,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w, Memory: w, Past: w.past,
 	})
 	w.eng.timer = time.NewTimer(time.Hour)
 	w.eng.timer.Stop()
@@ -269,7 +272,7 @@ func (k *fakeKeeper) Spawn(o Order) error {
 		s = &slot{}
 		k.slots[o.Name] = s
 	}
-	if o.AckRun > s.acked {
+	if o.AckRun > s.acked && o.AckRun == s.run {
 		s.acked = o.AckRun
 	}
 	if s.live {

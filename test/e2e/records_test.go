@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/abide-project/abide/client"
 	"github.com/abide-project/abide/internal/state"
 	"github.com/abide-project/abide/test/internal/harness"
 )
@@ -22,6 +21,7 @@ type lost struct {
 	t    *testing.T
 	pids map[string]int
 	was  string // the id of the run directory
+	gaps int    // how many times lines may be missing
 }
 
 const writer = `command = "i=0; while :; do i=$((i + 1)); echo line $i; sleep 0.02; done"
@@ -162,7 +162,8 @@ func (l *lost) lastLine() int {
 	return n
 }
 
-// unbroken is an error if a line of the writer is missing, doubled or torn.
+// unbroken is an error if a line of the writer is missing, doubled or torn. What
+// was on its way through a stage that was destroyed may be missing, once.
 func (l *lost) unbroken() {
 	l.t.Helper()
 	want := 1
@@ -171,9 +172,13 @@ func (l *lost) unbroken() {
 		if !ok {
 			continue
 		}
-		if strings.TrimSpace(text) != fmt.Sprint(want) {
-			l.t.Errorf("after line %d comes %q", want-1, line)
-			return
+		if n := 0; strings.TrimSpace(text) != fmt.Sprint(want) {
+			if fmt.Sscan(text, &n); n < want || l.gaps == 0 {
+				l.t.Errorf("after line %d comes %q", want-1, line)
+				return
+			}
+			want = n
+			l.gaps--
 		}
 		want++
 	}
@@ -215,10 +220,14 @@ func TestWhatLivesIsFoundWhenRecordsAreLost(t *testing.T) {
 			name = append(name, loss.how+" "+loss.name)
 		}
 		t.Run(strings.Join(name, ", "), func(t *testing.T) {
+			t.Parallel()
 			l := newLost(t)
 			killAll(t, l.Abide)
 			for _, loss := range losses {
 				l.destroy(loss.how, loss.name)
+				if loss.name == "" {
+					l.gaps = 1
+				}
 			}
 			l.Start()
 			id, err := os.ReadFile(l.in("id"))
@@ -230,5 +239,3 @@ func TestWhatLivesIsFoundWhenRecordsAreLost(t *testing.T) {
 		})
 	}
 }
-
-var _ = client.Status{}
