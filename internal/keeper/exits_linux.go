@@ -113,14 +113,14 @@ func (k *keeper) finish(s uint32, f *exitFacts) {
 // unwatch gives up the pidfd of a run whose end is stored.
 func (k *keeper) unwatch(s uint32) {
 	p := &k.table.private[s]
-	if p.state&stAdopted != 0 {
+	if p.state&(stAdopted|stLeaders) != 0 {
 		k.shared.adopted.remove(k.records.slots[s].pid.Load())
 	}
 	if p.pidfd >= 0 {
 		raw.Close(int(p.pidfd)) // which takes it out of epoll as well
 	}
 	p.pidfd = -1
-	p.state &^= stAdopted | stFading | stBlind
+	p.state &^= stAdopted | stLeaders | stFading | stBlind
 }
 
 // watch begins to wait for the end of a run. When the kernel refuses, the run is
@@ -181,8 +181,8 @@ func (k *keeper) exitOf(s uint32, m *wire.Exited) {
 	}
 }
 
-// pidSet says which ids the parent thread must report when it reaps them: those
-// of adopted runs, which may have become its children.
+// pidSet says which ids the parent thread must report before it reaps them: those
+// of runs that are, or may have become, its children.
 type pidSet [1 << 22 / 32]atomic.Uint32
 
 func (p *pidSet) add(pid uint32) {
@@ -205,7 +205,7 @@ func (p *pidSet) has(pid uint32) bool {
 // reads.
 type reapedRing struct {
 	head, tail atomic.Uint32
-	ends       [256]reapedEnd
+	ends       [1]reapedEnd
 }
 
 type reapedEnd struct {
@@ -213,27 +213,27 @@ type reapedEnd struct {
 	facts exitFacts
 }
 
-// put waits while the ring is full: a status must not be lost.
+// put waits until the loop has stored the end: only then may it be reaped.
 func (r *reapedRing) put(pid, status uint32, usage *syscall.Rusage, wake func()) {
-	for r.tail.Load()-r.head.Load() == uint32(len(r.ends)) {
-		wake()
-		raw.Sleep(second / 1000)
-	}
 	t := r.tail.Load()
 	r.ends[t%uint32(len(r.ends))] = reapedEnd{pid: pid, facts: exitFacts{status: status, usage: *usage}}
 	r.tail.Store(t + 1)
-	wake()
+	for wake(); r.head.Load() != t+1; {
+		raw.Sleep(second / 20000)
+	}
 }
 
-// takeReaped delivers what the parent thread reaped: whoever reaps, delivers.
+// takeReaped stores what the parent thread is about to reap.
 func (k *keeper) takeReaped() {
 	ring := &k.shared.reaped
 	for h := ring.head.Load(); h != ring.tail.Load(); h++ {
 		end := &ring.ends[h%uint32(len(ring.ends))]
 		for s := range k.table.fresh {
 			p, r := &k.table.private[s], &k.records.slots[s]
-			if p.state&stAdopted != 0 && r.pid.Load() == end.pid && r.at() == wire.Live {
-				end.facts.flags = wire.WasAdopted
+			if p.state&(stAdopted|stLeaders) != 0 && r.pid.Load() == end.pid && r.at() == wire.Live {
+				if p.state&stAdopted != 0 {
+					end.facts.flags = wire.WasAdopted
+				}
 				k.finish(s, &end.facts)
 				k.unwatch(s)
 				break

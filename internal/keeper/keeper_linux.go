@@ -36,6 +36,13 @@ type keeper struct {
 	slow    [prog.MaxSlots + 1]*prog.Loaded
 	nofile  uint64
 
+	lock     int
+	listener int
+	program  int // our own file, -1: not known
+	environ  []string
+	upgrade  upgrade
+	trial    trial
+
 	epoll  int
 	events [64]syscall.EpollEvent
 
@@ -93,6 +100,7 @@ type shared struct {
 	orphans  atomic.Uint64
 	reaped   reapedRing
 	adopted  *pidSet
+	back     fallback
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 const (
 	fromEngine int32 = -1
 	fromShared int32 = -2
+	fromProof  int32 = -8
 	// fromReleased and above are children that are no runs any more.
 	fromReleased int32 = maxSlots
 )
@@ -20,11 +21,13 @@ const (
 const second = 1_000_000_000
 
 // patience is how long the engine may be silent, in nanoseconds.
-var patience = struct{ quiet, answer, hello, farewell int64 }{
+var patience = struct{ quiet, answer, hello, farewell, proof, trial int64 }{
 	quiet:    5 * second,  // after news, before it is asked whether it lives
 	answer:   10 * second, // for the answer to that
 	hello:    60 * second, // from its start to its first word
 	farewell: 3 * second,  // to end after it asked for our end, or closed its socket
+	proof:    5 * second,  // for a new keeper to prove itself
+	trial:    10 * second, // for a new engine to be in charge
 }
 
 // messagesATurn bounds what one turn takes from the engine, so that exits are not
@@ -54,6 +57,10 @@ func (k *keeper) run() {
 				k.takeReaped()
 				k.takeEngine()
 				k.noteSignals()
+			case fromProof:
+				if int(ev.Fd) == k.upgrade.proof {
+					k.proofEnded()
+				}
 			default:
 				if ev.Pad >= fromReleased {
 					k.releasedEnded(uint32(ev.Pad-fromReleased), ev.Fd)
@@ -72,6 +79,9 @@ func (k *keeper) run() {
 func (k *keeper) timeout() int {
 	next := k.dueAt
 	if d := k.engine.deadline(k.shared.ending.Load() != endNo); d != 0 && (next == 0 || d < next) {
+		next = d
+	}
+	if d := k.upgradeDeadline(); d != 0 && (next == 0 || d < next) {
 		next = d
 	}
 	if next == 0 {
@@ -100,6 +110,9 @@ func (c *connection) deadline(ending bool) int64 {
 }
 
 func (k *keeper) deadlines() {
+	if d := k.upgradeDeadline(); d != 0 && raw.Monotonic() >= d {
+		k.upgradeDue()
+	}
 	if k.dueAt != 0 || k.engine.owed != 0 {
 		now := raw.Monotonic()
 		if k.dueAt != 0 && now >= k.dueAt {
@@ -162,6 +175,7 @@ func (k *keeper) takeEngine() {
 	k.engine = connection{sock: box.sock, pidfd: box.pidfd, pid: box.pid}
 	box.full.Store(false)
 	k.owe()
+	k.onTrial()
 	k.waiting, k.outFD = false, -1
 	k.unsent, k.unsentLast = none, none
 	for s := range k.table.fresh {

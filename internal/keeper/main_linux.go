@@ -3,6 +3,7 @@
 package keeper
 
 import (
+	"os"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -11,6 +12,7 @@ import (
 	"github.com/abide-project/abide/internal/spawn/vspawn"
 	"github.com/abide-project/abide/internal/sys/raw"
 	"github.com/abide-project/abide/internal/sys/raw/birth"
+	"github.com/abide-project/abide/internal/version"
 )
 
 // Main is abide-keeper: args without the program's name, and its environment,
@@ -19,6 +21,13 @@ import (
 func Main(args, environ []string) int {
 	caught := catchSignals()
 	runtime.GOMAXPROCS(1)
+	if len(args) == 1 && args[0] == "--version" {
+		_, _ = raw.Write(1, []byte("abide-keeper "+version.Version+"\n"))
+		return 0
+	}
+	if len(args) > 0 && args[0] == "--prove" {
+		return proveSelf(args[1:], environ)
+	}
 	opts, wrong := parseOptions(args)
 	if wrong != "" {
 		say(wrong).end()
@@ -26,18 +35,26 @@ func Main(args, environ []string) int {
 		return exitUsage
 	}
 	opts.worst = worstRung(environ)
+	opts.path, opts.environ = os.Args[0], withoutBaton(environ)
 	fixStdio()
-	closeInherited(opts.lease)
-	opts.lease = above(opts.lease)
-
-	k, lock, listener, code := prepare(opts)
+	var k *keeper
+	var engine, code int
+	if fd, file, given := givenBaton(environ); given {
+		raw.SetName(&keeperName[0])
+		k, engine, code = resume(opts, fd, file)
+	} else {
+		closeInherited(opts.lease)
+		opts.lease = above(opts.lease)
+		k, code = prepare(opts)
+	}
 	if k == nil {
 		return code
 	}
-	p, code := newParent(k, environ, lock, listener)
+	p, code := newParent(k)
 	if p == nil {
 		return code
 	}
+	p.inherited = engine
 	go k.shared.forwardSignals(caught)
 	started := make(chan struct{})
 	go func() {
@@ -52,12 +69,14 @@ func Main(args, environ []string) int {
 
 // prepare does everything up to the first thread: limits, lock, records,
 // adoption, control socket.
-func prepare(opts options) (k *keeper, lock, listener, code int) {
-	fail := func(what string, e syscall.Errno) (*keeper, int, int, int) {
+func prepare(opts options) (k *keeper, code int) {
+	var lock, listener int
+	fail := func(what string, e syscall.Errno) (*keeper, int) {
 		say("cannot ").s(what).s(" ").s(opts.run).errno(e).end()
-		return nil, -1, -1, exitSystem
+		return nil, exitSystem
 	}
-	k = &keeper{opts: opts, birth: [2]uint64{birth.NofileSoft, birth.NofileHard}, outFD: -1}
+	k = &keeper{opts: opts, birth: [2]uint64{birth.NofileSoft, birth.NofileHard}, outFD: -1, environ: opts.environ, upgrade: noUpgrade}
+	k.trial.program = -1
 	k.engine = connection{sock: -1, pidfd: -1}
 	k.nofile = raiseNofile()
 	sizeTable()
@@ -83,7 +102,7 @@ func prepare(opts options) (k *keeper, lock, listener, code int) {
 			} else {
 				say("cannot use ").s(opts.run).s(": its lock is held by what an earlier keeper left running").end()
 			}
-			return nil, -1, -1, exitFailed
+			return nil, exitFailed
 		}
 	}
 	what := recordsNone
@@ -139,7 +158,8 @@ func prepare(opts options) (k *keeper, lock, listener, code int) {
 	if damaged > 0 {
 		k.flags |= wire.RecordsDamaged
 	}
-	return k, lock, listener, 0
+	k.lock, k.listener, k.program = lock, listener, openSelf()
+	return k, 0
 }
 
 // build makes everything the loop needs, so that it never has to ask for memory.
@@ -189,16 +209,20 @@ func (k *keeper) build() (e syscall.Errno) {
 	return 0
 }
 
-func newParent(k *keeper, environ []string, lock, listener int) (*parent, int) {
-	p := &parent{shared: &k.shared, rung: k.rung, path: k.opts.engine[0], fixed: [4]int{-1, listener, lock, -1}, nfixed: 3}
+func newParent(k *keeper) (*parent, int) {
+	p := &parent{shared: &k.shared, rung: k.rung, path: k.opts.engine[0], fixed: [5]int{-1, k.listener, k.lock, -1, -1}, nfixed: 3}
 	if k.opts.lease >= 0 {
 		p.fixed[3] = k.opts.lease
 		p.nfixed = 4
 	}
-	p.canLeave = raw.Pid() != 1 && k.table.live == 0
-	block, err := engineProgram(k.opts.engine, environ, p.nfixed)
+	p.canLeave = raw.Pid() != 1 && k.table.live == 0 && !k.shared.met.Load()
+	block, err := childProgram(k.opts.engine[0], k.opts.engine, k.environ, p.nfixed, p.nfixed)
 	if err == nil {
 		err = p.program.Load(block)
+	}
+	if err == nil && k.trial.program >= 0 {
+		p.fixed[p.nfixed] = k.trial.program
+		err = p.loadBefore(k.trial.path, k.opts.engine, k.environ)
 	}
 	if err != nil {
 		say(err.Error()).end()

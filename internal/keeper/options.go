@@ -17,12 +17,15 @@ const (
 const usage = "usage: abide-keeper --run RUN [--mode daemon|init|up] [--exec ABIDE-EXEC] [--lease-fd N] -- ENGINE [ARGUMENT]..."
 
 type options struct {
-	run    string
-	mode   string
-	exec   string
-	lease  int
-	engine []string
-	worst  vspawn.Rung // no better rung is used: for tests and measurements
+	run     string
+	mode    string
+	exec    string
+	lease   int
+	engine  []string
+	path    string   // how we were called
+	args    []string // and with what
+	environ []string
+	worst   vspawn.Rung // no better rung is used: for tests and measurements
 }
 
 // worstRung reads ABIDE_RUNG, which makes the keeper do with a worse way of
@@ -42,7 +45,7 @@ func worstRung(environ []string) vspawn.Rung {
 // parseOptions reads the command line (without the program's name). The text is
 // what is wrong with it, or "".
 func parseOptions(args []string) (options, string) {
-	o := options{mode: "daemon", lease: -1}
+	o := options{mode: "daemon", args: args, lease: -1}
 	for len(args) > 0 {
 		name := args[0]
 		if name == "--" {

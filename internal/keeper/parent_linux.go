@@ -33,12 +33,16 @@ type parent struct {
 	spawner *vspawn.Spawner
 	rung    vspawn.Rung
 	program prog.Loaded
-	fixed   [4]int // what the engine gets as 3 and up; the first is its socket
+	fixed   [5]int // what the engine gets as 3 and up; the first is its socket
 	nfixed  int
+	before  prog.Loaded // the engine before an upgrade, from its file: the descriptor behind the fixed ones
 	path    string
 	// canLeave lets a first engine that cannot be run, or gives up before its
 	// first word, end the keeper: there is nothing to keep yet.
 	canLeave bool
+	// inherited is an engine that ran when this program took over, 0: none.
+	inherited int
+	deaths    int // of engines on trial
 }
 
 // run keeps an engine alive until the keeper is to end.
@@ -46,14 +50,24 @@ func (p *parent) run() {
 	for p.shared.ending.Load() == endNo {
 		gone := p.shared.gone.Load()
 		began := raw.Monotonic()
-		pid, e := p.startEngine()
+		pid, e := p.inherited, syscall.Errno(0)
+		if pid == 0 {
+			pid, e = p.startEngine()
+		} else {
+			gone = 0 // it may have gone while we took over
+		}
 		if e == 0 {
 			status := p.waitFor(pid)
 			p.drained(gone)
 			if p.shared.ending.Load() != endNo {
 				break
 			}
+			if p.inherited != 0 {
+				p.inherited = 0
+				continue // its end was asked for, or is followed by its like
+			}
 			p.sayEnd(pid, status, raw.Monotonic()-began)
+			p.diedOnTrial(status)
 			if code := status >> 8 & 0xff; p.canLeave && !p.shared.met.Load() && status&0x7f == 0 && code != 0 {
 				p.shared.end(code, wire.ActionExit)
 				break
@@ -61,11 +75,24 @@ func (p *parent) run() {
 		} else if p.canLeave {
 			p.shared.end(exitSystem, wire.ActionExit)
 			break
+		} else if p.shared.back.trial.Load() {
+			p.shared.goBack(wire.UpgradeEngineExec, 0, e)
 		}
 		p.canLeave = false
 		p.pause(raw.Monotonic() - began)
 	}
 	p.reapNow()
+}
+
+// diedOnTrial counts the deaths of a new engine; after some the one before comes
+// back.
+func (p *parent) diedOnTrial(status uint32) {
+	if !p.shared.back.trial.Load() {
+		return
+	}
+	if p.deaths++; p.deaths >= trialDeaths {
+		p.shared.goBack(wire.UpgradeEngineDied, status, 0)
+	}
 }
 
 // pause waits before the next engine if this one did not live.
@@ -109,6 +136,9 @@ func (p *parent) startEngine() (pid int, errno syscall.Errno) {
 	p.fixed[0] = pair[1]
 	high, he := raw.DupAbove(0, engineTable)
 	req := vspawn.Request{Prog: &p.program, Rung: p.rung, CgroupFD: -1, Pass: p.fixed[:p.nfixed]}
+	if p.shared.back.result.Load() != uint32(wire.UpgradeDone) {
+		req.Prog, req.Pass = &p.before, p.fixed[:p.nfixed+1]
+	}
 	pid, pidfd, failed, e := p.spawner.Spawn(&req)
 	if he == 0 {
 		raw.Close(high)
@@ -139,20 +169,14 @@ func widen(sock int) {
 }
 
 // waitFor reaps orphans until the engine itself ends. __WNOTHREAD hides the
-// services, which are children of the loop's thread.
+// services, which are children of the loop's thread, but for those that became
+// ours by an upgrade.
 func (p *parent) waitFor(engine int) (status uint32) {
 	for {
-		var usage syscall.Rusage
-		pid, e := raw.Wait4(-1, &status, raw.WAll|raw.WNoThread, &usage)
-		switch {
-		case e == syscall.EINTR:
-		case e != 0:
-			// Nobody is left, so the engine is gone as well.
-			return 0
-		case pid == engine:
+		pid, status, e := p.reapOne(engine, 0)
+		if e != syscall.EINTR && (e != 0 || pid == engine) {
+			// An error says that nobody is left, so the engine is gone as well.
 			return status
-		default:
-			p.orphan(uint32(pid), status, &usage)
 		}
 	}
 }
@@ -160,24 +184,32 @@ func (p *parent) waitFor(engine int) (status uint32) {
 // reapNow takes what has ended, without waiting.
 func (p *parent) reapNow() {
 	for {
-		var status uint32
-		var usage syscall.Rusage
-		pid, e := raw.Wait4(-1, &status, raw.WAll|raw.WNoThread|raw.WNoHang, &usage)
-		if e == syscall.EINTR {
-			continue
-		}
-		if e != 0 || pid == 0 {
+		pid, _, e := p.reapOne(0, raw.WNoHang)
+		if e != syscall.EINTR && (e != 0 || pid == 0) {
 			return
 		}
-		p.orphan(uint32(pid), status, &usage)
 	}
 }
 
-func (p *parent) orphan(pid, status uint32, usage *syscall.Rusage) {
-	p.shared.orphans.Add(1)
-	if p.shared.adopted.has(pid) {
-		p.shared.reaped.put(pid, status, usage, p.shared.wakeLoop)
+// reapOne looks who has ended, lets the loop store it when it is a run, and only
+// then reaps it: an end that was reaped and not stored would be lost with us.
+func (p *parent) reapOne(engine int, flags uintptr) (pid int, status uint32, errno syscall.Errno) {
+	var info raw.Siginfo
+	var usage syscall.Rusage
+	e := raw.AwaitID(raw.PAll, 0, &info, raw.WExited|raw.WNoWait|raw.WAll|raw.WNoThread|flags, &usage)
+	if e != 0 || info.Pid == 0 {
+		return 0, 0, e
 	}
+	pid, status = int(info.Pid), info.WaitStatus()
+	if pid != engine {
+		p.shared.orphans.Add(1)
+		if p.shared.adopted.has(uint32(pid)) {
+			p.shared.reaped.put(uint32(pid), status, &usage, p.shared.wakeLoop)
+		}
+	}
+	var again uint32
+	_, _ = raw.Wait4(pid, &again, raw.WAll|raw.WNoThread|raw.WNoHang, nil)
+	return pid, status, 0
 }
 
 // drained waits until the loop has read what the dead engine said last.
@@ -197,18 +229,31 @@ func (p *parent) sayEnd(pid int, status uint32, lived int64) {
 	l.s(" after ").n(lived / 1_000_000).s(" ms").end()
 }
 
-// engineProgram is the spawn program of the engine: default signals, its fixed
-// descriptors kept open, nothing else changed.
-func engineProgram(argv, environ []string, slots int) ([]byte, error) {
+// loadBefore makes the program that runs the engine before an upgrade. Its file may
+// have no name any more.
+func (p *parent) loadBefore(path string, argv, environ []string) error {
+	var digits [21]byte
+	file := "/proc/self/fd/" + string(raw.AppendNumber(digits[:0], int64(prog.FirstSlot+p.nfixed)))
+	block, err := childProgram(file, append([]string{path}, argv[1:]...), environ, p.nfixed+1, p.nfixed)
+	if err != nil {
+		return err
+	}
+	return p.before.Load(block)
+}
+
+// childProgram is the spawn program of an engine, or of a keeper that proves
+// itself: default signals, the first descriptors of its slots kept open, nothing
+// else changed.
+func childProgram(path string, argv, environ []string, slots, kept int) ([]byte, error) {
 	const setMask = 2
 	b := prog.NewBuilder(prog.NativeArch)
 	b.SetSlots(slots)
 	b.Pseudo(prog.OpDefSig)
 	b.Call(prog.Sigprocmask, prog.Int(setMask), prog.At(b.Block(make([]byte, 8))), prog.Int(0), prog.Int(8))
-	for i := range slots {
+	for i := range kept {
 		b.Call(prog.Fcntl, prog.Int(prog.FirstSlot+i), prog.Int(prog.FSetFD), prog.Int(0))
 	}
 	args, env := b.Texts(argv), b.Texts(environ)
-	b.Call(prog.Execve, prog.At(b.Text(argv[0])), prog.At(args), prog.At(env))
+	b.Call(prog.Execve, prog.At(b.Text(path)), prog.At(args), prog.At(env))
 	return b.Bytes()
 }

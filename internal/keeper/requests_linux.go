@@ -37,6 +37,10 @@ func (k *keeper) request(msg []byte, fds []int, truncated bool) {
 		k.keepRequest(h.Seq, body, fds, truncated)
 		return
 	}
+	if h.Type == wire.TypeUpgrade {
+		k.upgradeRequest(h.Seq, body, fds, truncated)
+		return
+	}
 	if h.Type == wire.TypeAdopt {
 		k.adoptRequest(h.Seq, body, fds, truncated)
 		return

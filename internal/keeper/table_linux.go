@@ -34,6 +34,7 @@ const (
 	stFading                     // it has ended, its status may still be learnt
 	stBlind                      // its pidfd could not be watched
 	stDue                        // in the list of slots with a deadline
+	stLeaders                    // a child of the main thread, which sees its end as well
 )
 
 type hold struct {

@@ -64,3 +64,11 @@ func (*Link) Owed() (string, time.Time, bool) { return "", time.Time{}, false }
 
 // Close does nothing.
 func (*Link) Close() error { return nil }
+
+// Upgrade refuses.
+func (*Link) Upgrade(string, string, string, int) (wire.Upgraded, error) {
+	return wire.Upgraded{}, errSystem
+}
+
+// InCharge refuses.
+func (*Link) InCharge() (wire.Upgraded, error) { return wire.Upgraded{}, errSystem }

@@ -136,15 +136,19 @@ func (l *Link) write() {
 
 // wait sends a request and waits for its answer.
 func (l *Link) wait(what string, want wire.Type, encode func([]byte, uint32) []byte) (reply, error) {
+	return l.waitFor(what, nil, want, answerTime, encode)
+}
+
+func (l *Link) waitFor(what string, fds []int, want wire.Type, patience time.Duration, encode func([]byte, uint32) []byte) (reply, error) {
 	if !l.started {
 		return reply{}, fmt.Errorf("cannot %s: the services are not listed yet", what)
 	}
 	ch := make(chan reply, 1)
-	seq, err := l.ask(what, nil, encode, ch)
+	seq, err := l.ask(what, fds, encode, ch)
 	if err != nil {
 		return reply{}, err
 	}
-	timer := time.NewTimer(answerTime)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case r := <-ch:

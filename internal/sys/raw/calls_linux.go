@@ -15,6 +15,7 @@ const (
 const (
 	FAllocateKeepNothing = 0
 
+	PAll   = 0 // waitid: idtype P_ALL
 	PPid   = 1 // waitid: idtype P_PID
 	PPidfd = 3 // waitid: idtype P_PIDFD
 
@@ -119,6 +120,14 @@ func WaitID(idtype, id int, info *Siginfo, options uintptr, usage *syscall.Rusag
 			return e
 		}
 	}
+}
+
+// AwaitID is waitid(2) for calls that may block; the scheduler knows. EINTR is the
+// caller's business.
+func AwaitID(idtype, id int, info *Siginfo, options uintptr, usage *syscall.Rusage) syscall.Errno {
+	_, _, e := syscall.Syscall6(syscall.SYS_WAITID, uintptr(idtype), uintptr(id),
+		uintptr(unsafe.Pointer(info)), options, uintptr(unsafe.Pointer(usage)), 0)
+	return e
 }
 
 // Wait4 is wait4(2); it may block and then gives the processor away.
@@ -233,6 +242,26 @@ func DupAbove(fd, min int) (int, syscall.Errno) {
 func DescriptorFlags(fd int) (int, syscall.Errno) {
 	r, _, e := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFD, 0)
 	return int(r), e
+}
+
+// SetDescriptorFlags sets FD_CLOEXEC or clears it.
+func SetDescriptorFlags(fd, flags int) syscall.Errno {
+	_, _, e := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_SETFD, uintptr(flags))
+	return e
+}
+
+// SetSignalMask blocks for the calling thread the signals in the set, signal 1
+// being bit 0, and no others. It returns the set before.
+func SetSignalMask(set uint64) (old uint64) {
+	const setMask = 2
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&set)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	return old
+}
+
+// SetName names the calling thread, and on the first one the process; name ends in
+// NUL and has at most 16 bytes with it.
+func SetName(name *byte) {
+	syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0)
 }
 
 // SetSubreaper makes us the parent of our descendants' orphans.
