@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,9 @@ const (
 	wakeEvent    = 0
 	consoleEvent = 1
 )
+
+// threadName is what top and /proc call the Manager's thread.
+const threadName = "abide-log"
 
 const outSize = 256 << 10 // of the buffer that lines are made in
 
@@ -187,6 +191,9 @@ func (m *Manager) queue(src *source) {
 // loop is the Manager's thread. It sleeps in epoll_wait and nowhere else.
 func (m *Manager) loop() {
 	runtime.LockOSThread()
+	name := [16]byte{}
+	copy(name[:], threadName)
+	unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
 	defer close(m.done)
 	var events [64]unix.EpollEvent
 	for {
