@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -173,6 +174,7 @@ const maxLine = 64 << 20
 func readLines(r io.Reader, line func([]byte) error) (n int, err error) {
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 0, 64<<10), maxLine)
+	s.Split(wholeLines)
 	for s.Scan() {
 		if err := line(s.Bytes()); err != nil {
 			return n, err
@@ -180,4 +182,16 @@ func readLines(r io.Reader, line func([]byte) error) (n int, err error) {
 		n++
 	}
 	return n, s.Err()
+}
+
+// wholeLines is bufio.ScanLines for a stream whose other end may die in the middle
+// of a line: what has no newline is no line.
+func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return 0, nil, io.ErrUnexpectedEOF
+	}
+	return 0, nil, nil
 }
