@@ -101,6 +101,10 @@ func serve(f flags) error {
 	if what != "" {
 		out.Say(what)
 	}
+	requests, err := openRequests(run.Dir, boot, out.Say)
+	if err != nil {
+		return err
+	}
 	mirror := readMirror(stateDir, boot, f.run, out.Say)
 	lost := recordsLost(welcome, mirror)
 	idKnown, restored, err := settleID(run, snapshot, mirror)
@@ -157,7 +161,7 @@ func serve(f flags) error {
 
 	ports := engine.Ports{
 		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Definitions: defs, Wishes: wishes,
-		Snapshot: snapshot, History: history, Console: out, Memory: &memory{},
+		Snapshot: snapshot, Requests: requests, History: history, Console: out, Memory: &memory{},
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
 		Past:     evidence{run: f.run, mirror: mirror, groups: groupManager},
 	}

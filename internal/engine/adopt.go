@@ -10,7 +10,7 @@ import (
 // keeper's records say. The keeper is right about processes, the page about
 // intentions; every difference between them is an event that was missed, and is
 // fed as one, so that recovery is ordinary stepping.
-func (e *Engine) adopt() (known bool) {
+func (e *Engine) adopt(pages map[string][]byte) (known bool) {
 	records, err := e.ports.Keeper.List()
 	if err != nil {
 		// What is not in the records counts as ended: without them nothing may be
@@ -22,17 +22,18 @@ func (e *Engine) adopt() (known bool) {
 	for _, r := range records {
 		byName[r.Name] = r
 	}
-	for name, blob := range e.ports.Snapshot.All() {
-		if name[0] == '/' {
-			continue // the engine's own, see shutdown
-		}
+	for name, blob := range pages {
 		st, kept, err := readPage(blob)
 		if err != nil {
 			e.record(name, 0, "state", err.Error(), nil)
+			if s := e.known(name); s != nil {
+				s.unread = true
+			}
 			continue
 		}
+		e.asked.last = max(e.asked.last, kept.Request)
 		if s := e.known(name); s != nil {
-			s.st, s.info, s.adopted = st, kept, true
+			s.st, s.info, s.adopted, s.gone = st, kept, true, kept.Gone
 		}
 	}
 	e.rebuild(byName)
@@ -62,12 +63,17 @@ func (e *Engine) known(name string) *service {
 	if s := e.services[name]; s != nil {
 		return s
 	}
+	if def := e.runDefinition(name); def != nil {
+		s := e.add(name, def)
+		s.transient = true
+		return s
+	}
 	def := e.ports.Definitions.Applied()[name]
 	if def == nil {
 		return nil
 	}
 	s := e.add(name, def)
-	s.gone = true
+	s.transient = len(def.Files) == 0
 	return s
 }
 
@@ -160,13 +166,15 @@ func (e *Engine) claimAll() {
 	e.unclaimed = e.unclaimed[:0]
 }
 
-// adoptAux closes the books on a command that outlived the engine that asked
-// for it: nobody waits for its end any more.
+// adoptAux takes over a command that outlived the engine that asked for it. Its
+// end is acknowledged after the turn in which a request that waits for it is
+// carried on.
 func (e *Engine) adoptAux(r Record) {
 	a := &auxRun{slot: r.Name, run: r.Run, live: r.Live}
 	e.aux[r.Name] = a
 	if r.Exited {
-		_ = e.ports.Keeper.Ack(r.Name, r.Run)
+		a.ended = &r.Exit
+		e.later(func() { _ = e.ports.Keeper.Ack(r.Name, r.Run) })
 	}
 }
 

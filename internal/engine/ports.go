@@ -21,6 +21,7 @@ type Ports struct {
 	Definitions Definitions
 	Wishes      Wishes
 	Snapshot    Snapshot
+	Requests    Requests // nil: they are forgotten with the engine
 	History     History
 	Console     Console
 	Memory      Memory

@@ -23,6 +23,7 @@ type service struct {
 	broken    diag.List // the newest definition cannot be used
 	gone      bool      // its definition was removed: forgotten when nothing lives
 	adopted   bool      // this engine found a snapshot of it
+	unread    bool      // its snapshot makes no sense
 	claim     uint64    // the run whose log pipes and group are not taken over yet
 	transient bool      // made by `abide run`
 	settled   bool      // what lost records leave open about it is decided
@@ -55,6 +56,7 @@ type info struct {
 	UID, GID  int32
 	Last      lastExit
 	Request   uint64 // number of the last operator's request that was carried out on it
+	Gone      bool   // its definition was removed
 }
 
 // lastExit is how the last run ended; Run 0 means that none has yet.
@@ -118,7 +120,7 @@ func (s *service) define(def *model.Service) {
 	s.def = def
 	s.cfg = configure(def)
 	s.broken = nil
-	s.gone = false
+	s.gone, s.info.Gone = false, false
 }
 
 // configure takes from a definition what the core decides by.
@@ -179,6 +181,7 @@ func (e *Engine) tidy() {
 		e.ordered = false
 		e.ports.Clock.Yield()
 	}
+	e.keepOutcomes()
 	for i, f := range e.tidying {
 		f()
 		e.tidying[i] = nil
@@ -219,9 +222,10 @@ func (e *Engine) forget(s *service) {
 		s.st.Deadline = 0
 		e.arm(s)
 	}
-	e.ports.Snapshot.Delete(s.name)
 	_ = e.ports.Keeper.Forget(s.name)
 	e.ports.Logs.Forget(s.name)
+	// Last: the page says that it is to be forgotten.
+	e.ports.Snapshot.Delete(s.name)
 }
 
 func (i *info) since() time.Time { return time.Unix(0, i.Since) }

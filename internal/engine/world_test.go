@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync/atomic"
 	"syscall"
@@ -30,13 +31,17 @@ type world struct {
 	defs    map[string]*model.Service
 	broken  map[string]diag.List
 	applied map[string]*model.Service
+	asked   [][]byte // what Requests holds
 	history []control.Event
 	post    []func() // work of goroutines that has come back and is not posted yet
 	groups  map[string]*fakeGroup
 	boots   int // engines so far
 	crashIn int // calls through a port until the engine dies; 0: never
-	ignores map[string]bool
-	said    []string
+	// crashNext is crashIn for the engine after that, once.
+	crashNext int
+	commands  func(slot string) // called when a command beside a service was started
+	ignores   map[string]bool
+	said      []string
 
 	past Past // nil: nothing is ever lost
 	lost bool // the keeper says that its records were
@@ -72,6 +77,7 @@ func (w *world) define(name string, change func(*model.Service)) {
 func (w *world) port() {
 	if w.crashIn > 0 {
 		if w.crashIn--; w.crashIn == 0 {
+			w.crashIn, w.crashNext = w.crashNext, 0
 			panic(crash{})
 		}
 	}
@@ -83,7 +89,7 @@ func (w *world) boot() {
 	defer func() { w.boots++ }()
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w, Memory: w, Past: w.past,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Console: w, Memory: w, Past: w.past,
 	})
 	w.eng.timer = time.NewTimer(time.Hour)
 	w.eng.timer.Stop()
@@ -295,6 +301,9 @@ func (k *fakeKeeper) Spawn(o Order) error {
 	s.live, s.pid, s.began, s.spawns = true, 1000+k.pid, k.w.now, s.spawns+1
 	pid := s.pid
 	k.outbox = append(k.outbox, func() { k.w.eng.Spawned(o.Name, o.Run, pid, uint64(pid)) })
+	if isAux(o.Name) && k.w.commands != nil {
+		k.w.commands(o.Name)
+	}
 	k.w.port()
 	return nil
 }
@@ -545,7 +554,31 @@ func (f fakeSnapshot) Put(name string, blob []byte) error {
 	return nil
 }
 func (f fakeSnapshot) Delete(name string)     { delete(f.w.pages, name) }
-func (f fakeSnapshot) All() map[string][]byte { return f.w.pages }
+func (f fakeSnapshot) All() map[string][]byte { return maps.Clone(f.w.pages) }
+
+type fakeRequests struct{ w *world }
+
+func (f fakeRequests) All() [][]byte { return f.w.asked }
+
+func (f fakeRequests) Append(records ...[]byte) error {
+	f.w.port()
+	f.w.asked = append(f.w.asked, records...)
+	f.w.port()
+	return nil
+}
+
+func (f fakeRequests) Rewrite(records [][]byte) error {
+	f.w.port()
+	f.w.asked = records
+	return nil
+}
+
+func (f fakeRequests) Size() (n int64) {
+	for _, r := range f.w.asked {
+		n += int64(len(r))
+	}
+	return n
+}
 
 type fakeHistory struct{ w *world }
 
