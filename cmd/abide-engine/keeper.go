@@ -42,7 +42,7 @@ func (k *keeper) handler(lost func(error)) link.Handler {
 		Exited: func(x link.Exited) { post(func() { k.eng.Exited(exit(x)) }) },
 		Signaled: func(s link.Signaled) {
 			post(func() {
-				k.eng.Signaled(s.Signo, s.Count)
+				k.eng.Signaled(s.Signo)
 				// A shutdown is over when the keeper ends: until then the next
 				// engine has to be told of it again.
 				if !k.eng.Stopping() {
@@ -167,7 +167,12 @@ func (k *keeper) List() ([]engine.Record, error) {
 	}
 	out := make([]engine.Record, 0, len(list))
 	for _, r := range list {
+		var held []uint64
+		for _, h := range r.Held {
+			held = append(held, h.Run)
+		}
 		out = append(out, engine.Record{
+			Held: held,
 			Name: r.Name, Run: r.Run, Pid: r.Pid, StartTime: r.Start, Began: r.Began,
 			Live: r.Phase == wire.Live || r.Phase == wire.Spawning, Exited: r.Phase == wire.Ended, Exit: exit(r.Exit),
 		})

@@ -101,10 +101,6 @@ func serve(f flags) error {
 	if what != "" {
 		out.Say(what)
 	}
-	requests, err := openRequests(run.Dir, boot, out.Say)
-	if err != nil {
-		return err
-	}
 	mirror := readMirror(stateDir, boot, f.run, out.Say)
 	lost := recordsLost(welcome, mirror)
 	idKnown, restored, err := settleID(run, snapshot, mirror)
@@ -161,7 +157,7 @@ func serve(f flags) error {
 
 	ports := engine.Ports{
 		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Definitions: defs, Wishes: wishes,
-		Snapshot: snapshot, Requests: requests, History: history, Console: out, Memory: &memory{},
+		Snapshot: snapshot, History: history, Console: out, Memory: &memory{},
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
 		Past:     evidence{run: f.run, mirror: mirror, groups: groupManager},
 	}
@@ -205,6 +201,12 @@ func serve(f flags) error {
 	}
 	eng.Post(func() { tellInit("READY=1\nMAINPID=" + strconv.Itoa(welcome.KeeperPid)) })
 	code := eng.Run()
+	if err := eng.Failure(); err != nil {
+		if os.Getppid() != welcome.KeeperPid {
+			keeperLost(err, &next, f.mode)
+		}
+		return err // the keeper starts another
+	}
 	tellInit("STOPPING=1")
 	finish, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

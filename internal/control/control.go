@@ -103,7 +103,7 @@ type Request struct {
 	Timeout time.Duration     // 0: as long as it takes
 	Signal  int               // for Signal
 	Run     *RunSpec          // for Run
-	Trace   func(line string) `json:"-"` // told what is waited for, may be nil
+	Trace   func(line string) // told what is waited for, may be nil
 }
 
 // RunSpec is a transient service: `abide run -- CMD`.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/abide-project/abide/internal/core"
 )
@@ -9,41 +10,45 @@ import (
 // adopt brings together what a former engine wrote on its pages and what the
 // keeper's records say. The keeper is right about processes, the page about
 // intentions; every difference between them is an event that was missed, and is
-// fed as one, so that recovery is ordinary stepping.
-func (e *Engine) adopt(pages map[string][]byte) (known bool) {
+// fed as one, so that recovery is ordinary stepping. Without the records nothing is
+// touched: that no process of a service is known would mean that it has none.
+func (e *Engine) adopt() error {
 	records, err := e.ports.Keeper.List()
 	if err != nil {
-		// What is not in the records counts as ended: without them nothing may be
-		// concluded, and nothing is done.
-		e.complainOnce("list", fmt.Sprintf("Cannot read the keeper's records, leaving everything as it is: %v", err))
-		return false
+		return fmt.Errorf("cannot read the keeper's records: %w", err)
 	}
 	byName := make(map[string]Record, len(records))
 	for _, r := range records {
 		byName[r.Name] = r
 	}
-	for name, blob := range pages {
+	for name, blob := range e.ports.Snapshot.All() {
+		if name[0] == '/' {
+			continue // the engine's own, see shutdown
+		}
 		st, kept, err := readPage(blob)
 		if err != nil {
 			e.record(name, 0, "state", err.Error(), nil)
-			if s := e.known(name); s != nil {
-				s.unread = true
-			}
 			continue
 		}
-		e.asked.last = max(e.asked.last, kept.Request)
 		if s := e.known(name); s != nil {
-			s.st, s.info, s.adopted, s.gone = st, kept, true, kept.Gone
+			s.st, s.info, s.adopted = st, kept, true
 		}
 	}
 	e.rebuild(byName)
 	for _, r := range records {
+		e.noteHeld(r)
 		if isAux(r.Name) {
-			e.adoptAux(r)
-		} else if e.handing(r.Name) {
+			e.adoptAux(r) // before a service that is being stopped orders the next
+		}
+	}
+	for _, r := range records {
+		if isAux(r.Name) || e.handing(r.Name) {
 			continue
-		} else if s := e.known(r.Name); s != nil {
+		}
+		if s := e.known(r.Name); s != nil {
 			e.reconcile(s, r)
+		} else {
+			e.setAside(r)
 		}
 	}
 	for name, s := range e.services {
@@ -54,7 +59,35 @@ func (e *Engine) adopt(pages map[string][]byte) (known bool) {
 	}
 	e.settle()
 	e.Post(e.claimSome)
-	return true
+	return nil
+}
+
+// setAside keeps what the keeper knows of a service that nobody defines, until
+// somebody does: its run numbers go on, and what lives of it is not started again.
+func (e *Engine) setAside(r Record) {
+	if r.Exited {
+		_ = e.ports.Keeper.Ack(r.Name, r.Run)
+		r.Exited = false
+	}
+	if r.Live {
+		e.record(r.Name, r.Run, "state", fmt.Sprintf("process %d runs and nothing defines this service: it is left alone", r.Pid), nil)
+	}
+	e.undefined[r.Name] = r
+}
+
+// takeUp gives a service that has just been defined what was set aside of it.
+func (e *Engine) takeUp(s *service) {
+	r, waits := e.undefined[s.name]
+	if !waits {
+		return
+	}
+	delete(e.undefined, s.name)
+	if blob := e.ports.Snapshot.All()[s.name]; blob != nil {
+		if st, kept, err := readPage(blob); err == nil {
+			s.st, s.info, s.adopted = st, kept, true
+		}
+	}
+	e.reconcile(s, r)
 }
 
 // known returns a service by name, also one whose definition is gone while a
@@ -63,17 +96,12 @@ func (e *Engine) known(name string) *service {
 	if s := e.services[name]; s != nil {
 		return s
 	}
-	if def := e.runDefinition(name); def != nil {
-		s := e.add(name, def)
-		s.transient = true
-		return s
-	}
 	def := e.ports.Definitions.Applied()[name]
 	if def == nil {
 		return nil
 	}
 	s := e.add(name, def)
-	s.transient = len(def.Files) == 0
+	s.gone = true
 	return s
 }
 
@@ -108,6 +136,21 @@ func (e *Engine) reconcile(s *service, r Record) {
 	if s.st.Phase == core.Stopping && int(s.info.SentStep) <= int(s.st.StopStep) {
 		e.signalStep(s, s.st.Run, int(s.st.StopStep))
 	}
+}
+
+// noteHeld remembers which ended runs the keeper still holds pipes of: the engine
+// that was to say that they are read died before it could.
+func (e *Engine) noteHeld(r Record) {
+	for i, run := range r.Held {
+		if run != 0 && !(r.Live && run == r.Run) && !slices.Contains(r.Held[:i], run) {
+			e.unread = append(e.unread, heldRun{r.Name, run})
+		}
+	}
+}
+
+type heldRun struct {
+	name string
+	run  uint64
 }
 
 // takeOver finds the log pipes and the group of a run that another engine began.
@@ -156,6 +199,10 @@ func (e *Engine) claimSome() {
 	}
 	e.unclaimed = nil
 	e.ports.Logs.Sweep()
+	for _, h := range e.unread {
+		e.endLog(h.name, h.run)
+	}
+	e.unread = nil
 }
 
 // claimAll is for who needs every log at once.
@@ -166,15 +213,13 @@ func (e *Engine) claimAll() {
 	e.unclaimed = e.unclaimed[:0]
 }
 
-// adoptAux takes over a command that outlived the engine that asked for it. Its
-// end is acknowledged after the turn in which a request that waits for it is
-// carried on.
+// adoptAux closes the books on a command that outlived the engine that asked
+// for it: nobody waits for its end any more.
 func (e *Engine) adoptAux(r Record) {
 	a := &auxRun{slot: r.Name, run: r.Run, live: r.Live}
 	e.aux[r.Name] = a
 	if r.Exited {
-		a.ended = &r.Exit
-		e.later(func() { _ = e.ports.Keeper.Ack(r.Name, r.Run) })
+		_ = e.ports.Keeper.Ack(r.Name, r.Run)
 	}
 }
 

@@ -20,7 +20,7 @@ func (e *Engine) signalStep(s *service, run uint64, step int) {
 	}
 	switch {
 	case s.def.Stop.Command != nil:
-		e.runAux(s, "stop", run, s.def.Stop.Command, s.def.Stop.Timeout, func(x Exit, reason string) {
+		e.runAux(s, "stop", s.def.Stop.Command, s.def.Stop.Timeout, func(x Exit, reason string) {
 			if reason != "" {
 				e.record(s.name, run, "operator", "stop command: "+reason, nil)
 			}
@@ -92,6 +92,7 @@ func (e *Engine) cleanAside(s *service, run uint64, group Group, wait time.Durat
 		}
 		e.Post(func() {
 			if s.st.Run == run && s.st.Phase == core.Cleaning {
+				s.stuck = true
 				s.fault = fmt.Sprintf("cannot end what run %d left behind: %v", run, result.Err)
 				e.record(s.name, run, "state", s.fault, nil)
 			}
@@ -115,7 +116,9 @@ func (e *Engine) cleaned(s *service, run uint64, group Group, result Cleaned) {
 		e.record(s.name, run, "state", text, nil)
 		e.ports.Logs.Note(s.name, run, text)
 	}
-	s.fault = ""
+	if s.stuck {
+		s.stuck, s.fault = false, ""
+	}
 	if group != nil {
 		e.later(group.Remove)
 		s.group = nil

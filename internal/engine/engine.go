@@ -66,51 +66,45 @@ type Engine struct {
 	timer    *time.Timer
 	armedFor core.Time
 
+	undefined  map[string]Record // what the keeper knows of services that nothing defines
 	aux        map[string]*auxRun
 	complained map[string]bool // kinds of trouble of our own that were said
 	compress   compressQueue
-	asked      requests
-	request    uint64 // the request that is being carried out, 0: none
+	answered   outcomeCache
 	waiters    map[*waiter]struct{}
 
-	events    []control.Event   // of this turn, not yet in the history
-	tidying   []func()          // put off to the end of this turn
-	unclaimed []*service        // of a former engine, see takeOver
-	ordered   bool              // this turn asked the keeper for something
-	page      [pageSize]byte    // of the service that is being stored
-	set       Loaded            // what was read last
-	own       map[string][]byte // pages of a former engine that are no service's
-	signals   [len(shutdownSignals)]uint32
+	events    []control.Event // of this turn, not yet in the history
+	tidying   []func()        // put off to the end of this turn
+	unclaimed []*service      // of a former engine, see takeOver
+	unread    []heldRun       // ended runs whose pipes the keeper holds
+	ordered   bool            // this turn asked the keeper for something
+	page      [pageSize]byte  // of the service that is being stored
+	set       Loaded          // what was read last
 	stopping  *shutdown
 	code      int // the exit code, once done
 	done      bool
+	failure   error // why it could not take over, see Failure
 	uid, pid  int
 }
 
 type pending struct {
-	s       *service
-	ev      core.Event
-	request uint64 // it is part of, 0: none
+	s  *service
+	ev core.Event
 }
 
 // New makes an engine over its ports. Nothing happens before Run.
 func New(opts Options, ports Ports) *Engine {
-	if ports.Requests == nil {
-		ports.Requests = forgetful{}
-	}
 	return &Engine{
 		opts:       opts,
 		ports:      ports,
 		inbox:      newMailbox(),
 		services:   map[string]*service{},
+		undefined:  map[string]Record{},
 		aux:        map[string]*auxRun{},
 		complained: map[string]bool{},
 		waiters:    map[*waiter]struct{}{},
-		asked: requests{
-			open: map[uint64]*request{}, byKey: map[requestKey]*request{}, runs: map[string][]byte{},
-		},
-		uid: os.Getuid(),
-		pid: os.Getpid(),
+		uid:        os.Getuid(),
+		pid:        os.Getpid(),
 	}
 }
 
@@ -171,20 +165,14 @@ func (e *Engine) Run() int {
 	}
 }
 
-// feed queues an event; settle steps it. One that is part of a request goes to a
-// service once, whatever engines die on the way.
-func (e *Engine) feed(s *service, ev core.Event) {
-	if e.request != 0 && s.info.Request >= e.request {
-		ev = core.Event{} // what follows from its state is looked at all the same
-	}
-	e.feedPart(s, ev, e.request)
-}
+// Failure tells why Run returned without having been in charge, nil if it was:
+// nothing was changed, and the next engine may succeed.
+func (e *Engine) Failure() error { return e.failure }
 
-// feedPart queues an event of a request whose number goes on the service's page
-// with the step.
-func (e *Engine) feedPart(s *service, ev core.Event, request uint64) {
+// feed queues an event; settle steps it.
+func (e *Engine) feed(s *service, ev core.Event) {
 	ev.Rand = rand.Uint32()
-	e.queue = append(e.queue, pending{s, ev, request})
+	e.queue = append(e.queue, pending{s, ev})
 }
 
 // settle steps queued events until none is left, then looks at what changed as a
@@ -196,7 +184,6 @@ func (e *Engine) settle() {
 	touched := make([]*service, 0, 8)
 	for i := 0; i < len(e.queue); i++ {
 		p := e.queue[i]
-		p.s.info.Request = max(p.s.info.Request, p.request)
 		e.step(p.s, p.ev)
 		if !p.s.touched {
 			p.s.touched = true
@@ -270,12 +257,7 @@ func (e *Engine) explain(s *service, old core.State, ev core.Event) {
 
 // begin takes over what lives and starts what is wanted.
 func (e *Engine) begin() {
-	e.loadRequests()
-	pages := e.loadPages()
 	applied := e.ports.Definitions.Applied()
-	if e.endedBefore() {
-		applied = nil // that instance is over: the files count
-	}
 	set, ok := Loaded{}, false
 	if e.opts.Follows {
 		set, ok = e.ports.Definitions.Restored()
@@ -284,16 +266,11 @@ func (e *Engine) begin() {
 		set = e.ports.Definitions.Load(applied)
 	}
 	e.set = set
-	_, before := e.own[bootPage]
 	for name, def := range set.Services {
 		// What an engine before us applied stays in force until somebody asks for
 		// more.
-		old := applied[name]
-		switch {
-		case old != nil:
+		if old := applied[name]; old != nil {
 			def = old
-		case applied != nil && before:
-			continue
 		}
 		e.add(name, def)
 	}
@@ -303,38 +280,18 @@ func (e *Engine) begin() {
 		}
 	}
 	e.reportBroken(set)
-	if !e.adopt(pages) {
+	if e.failure = e.adopt(); e.failure != nil {
+		e.done, e.code = true, 1
 		return
+	}
+	for _, s := range e.services {
+		if s.adopted || !e.wantedAtBoot(s) {
+			continue
+		}
+		e.feed(s, core.Event{Kind: core.EvNeed})
 	}
 	e.record("", 0, "abide", fmt.Sprintf("engine %s is in charge of %d services", e.opts.Version, len(e.services)), nil)
-	stopping := e.resumeShutdown()
-	if e.done {
-		return
-	}
-	e.settle()
-	e.resumeRequests()
-	if !stopping {
-		e.needAtBoot()
-	}
 	e.writeApplied()
-	e.settle()
-	if !stopping {
-		e.putOwn(bootPage, nil)
-	}
-	if stopping {
-		e.finishIfIdle()
-	}
-}
-
-// needAtBoot starts what is wanted without anybody asking. It happens once in the
-// life of an instance: what a former engine left as it is stays so.
-func (e *Engine) needAtBoot() {
-	_, before := e.own[bootPage]
-	for _, s := range e.services {
-		if !s.adopted && (!before || s.unread) && e.wantedAtBoot(s) {
-			e.feed(s, core.Event{Kind: core.EvNeed})
-		}
-	}
 }
 
 // wantedAtBoot tells whether a service that nobody asked for by name is to run.

@@ -136,6 +136,9 @@ func TestNothingIsConcludedWithoutTheRecords(t *testing.T) {
 	if got := string(w.pages["web"]); got != page {
 		t.Errorf("the page of web was written again")
 	}
+	if w.eng.Failure() == nil || !w.eng.done {
+		t.Error("the engine goes on without a keeper")
+	}
 	if len(w.keeper.slots) != 1 || w.keeper.slots["web"].spawns != 1 {
 		t.Errorf("something was started: %v", w.keeper.slots)
 	}
@@ -143,10 +146,6 @@ func TestNothingIsConcludedWithoutTheRecords(t *testing.T) {
 	w.boot()
 	w.run()
 	w.expect("web", "running")
-	if w.eng.services["new"] != nil {
-		t.Error("a definition that nobody applied is in force because an engine died")
-	}
-	w.ask(control.Apply)
 	w.expect("new", "running")
 	if n := w.keeper.slots["web"].spawns; n != 1 {
 		t.Errorf("web was started %d times, want once", n)
@@ -396,5 +395,76 @@ func TestThousandServicesArmOneTimer(t *testing.T) {
 	w.run()
 	if len(w.eng.due) != 0 {
 		t.Fatalf("%d deadlines while all services just run", len(w.eng.due))
+	}
+}
+
+func TestAServiceThatIsDefinedAgainGoesOnWhereItWas(t *testing.T) {
+	for _, lives := range []bool{true, false} {
+		w := newWorld(t, 1)
+		w.define("web", nil)
+		w.boot()
+		w.run()
+		w.keeper.end("web", 0)
+		w.run()
+		w.advance(time.Minute)
+		def := w.defs["web"]
+		w.defs, w.applied = map[string]*model.Service{}, nil
+		w.boot()
+		w.run()
+		if !lives {
+			w.keeper.end("web", 0)
+			w.run()
+		}
+		w.defs["web"] = def
+		w.ask(control.Start, "web")
+		w.expect("web", "running")
+		want := 3
+		if lives {
+			want = 2
+		}
+		if slot := w.keeper.slots["web"]; slot.spawns != want || int(slot.run) != want || w.service("web").st.Run != slot.run {
+			t.Errorf("lives %v: %d runs were started, the last is %d", lives, slot.spawns, slot.run)
+		}
+	}
+}
+
+func TestWhatTheKeeperHoldsForEndedRunsIsLetGo(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("web", nil)
+	w.boot()
+	w.run()
+	// An engine that was killed between the end of a run and that of its log.
+	w.keeper.held = map[string][]uint64{"web": {1, 2}}
+	w.keeper.end("web", 0)
+	w.run()
+	w.advance(time.Minute)
+	if run := w.service("web").st.Run; run != 2 {
+		t.Fatalf("run %d", run)
+	}
+	w.boot()
+	w.run()
+	if got := w.keeper.held["web"]; len(got) != 1 || got[0] != 2 {
+		t.Errorf("still held for runs %v, run 2 lives", got)
+	}
+}
+
+func TestAProgramThatAbideExecCannotRunIsNotRunning(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("web", func(def *model.Service) { def.Restart.When = model.RestartNever })
+	w.boot()
+	w.run()
+	w.expect("web", "running")
+	slot := w.keeper.slots["web"]
+	slot.live = false
+	w.guard(func() {
+		w.eng.Exited(Exit{Name: "web", Run: 1, Pid: slot.pid, Known: true, Status: 127 << 8, At: w.Wall(), Boot: w.now, ExecOp: 3, ExecErr: 2})
+	})
+	w.run()
+	w.expect("web", "failed")
+	if why := w.status("web").Why; !strings.Contains(why, "no such file or directory") {
+		t.Errorf("why: %s", why)
+	}
+	if slot.acked != 1 {
+		t.Error("its end is not acknowledged")
 	}
 }

@@ -16,6 +16,10 @@ import (
 func (e *Engine) Exited(x Exit) {
 	s := e.services[x.Name]
 	if s == nil {
+		if r, waits := e.undefined[x.Name]; waits && r.Run == x.Run {
+			r.Live = false
+			e.undefined[x.Name] = r
+		}
 		e.auxEnded(x.Name, x.Run, x)
 		return
 	}
@@ -33,6 +37,11 @@ func (e *Engine) Exited(x Exit) {
 		e.ports.Logs.Note(s.name, x.Run, reason)
 		e.record(s.name, x.Run, "spawn", reason, nil)
 		e.endLog(s.name, x.Run)
+		if s.st.Live() {
+			// It has been told as spawned: that was abide-exec.
+			e.feed(s, core.Event{Kind: core.EvExited, Run: x.Run, End: core.Failure, At: core.Time(x.Boot)})
+			return
+		}
 		e.feed(s, core.Event{Kind: core.EvSpawnFailed, Run: x.Run})
 		return
 	}

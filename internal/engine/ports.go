@@ -21,7 +21,6 @@ type Ports struct {
 	Definitions Definitions
 	Wishes      Wishes
 	Snapshot    Snapshot
-	Requests    Requests // nil: they are forgotten with the engine
 	History     History
 	Console     Console
 	Memory      Memory
@@ -101,6 +100,7 @@ type Record struct {
 	StartTime uint64 // /proc/PID/stat field 22
 	Began     int64  // CLOCK_BOOTTIME, nanoseconds
 	Exit      Exit
+	Held      []uint64 // the runs for which it holds descriptors
 }
 
 // Exit is the end of a run as the keeper saw it.

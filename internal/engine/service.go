@@ -23,7 +23,6 @@ type service struct {
 	broken    diag.List // the newest definition cannot be used
 	gone      bool      // its definition was removed: forgotten when nothing lives
 	adopted   bool      // this engine found a snapshot of it
-	unread    bool      // its snapshot makes no sense
 	claim     uint64    // the run whose log pipes and group are not taken over yet
 	transient bool      // made by `abide run`
 	settled   bool      // what lost records leave open about it is decided
@@ -36,6 +35,7 @@ type service struct {
 	strays   []Stray
 	fault    string // why it could not be started, in full
 	hint     string // what to do about that
+	stuck    bool   // fault is about what its last run left behind
 	refusal  int    // what a shell would exit with for that, 0 if nobody says
 	reading  bool   // a goroutine compiles its program
 
@@ -56,7 +56,6 @@ type info struct {
 	UID, GID  int32
 	Last      lastExit
 	Request   uint64 // number of the last operator's request that was carried out on it
-	Gone      bool   // its definition was removed
 }
 
 // lastExit is how the last run ended; Run 0 means that none has yet.
@@ -107,12 +106,15 @@ func (e *Engine) leaveGroup(s *service) {
 // add makes a service known, or gives a known one its definition.
 func (e *Engine) add(name string, def *model.Service) *service {
 	s := e.services[name]
-	if s == nil {
-		s = &service{name: name, heapIndex: -1, wish: e.ports.Wishes.Get(name)}
-		e.services[name] = s
-		s.info.Since = e.wall().UnixNano()
+	if s != nil {
+		s.define(def)
+		return s
 	}
+	s = &service{name: name, heapIndex: -1, wish: e.ports.Wishes.Get(name)}
+	e.services[name] = s
+	s.info.Since = e.wall().UnixNano()
 	s.define(def)
+	e.takeUp(s)
 	return s
 }
 
@@ -120,7 +122,7 @@ func (s *service) define(def *model.Service) {
 	s.def = def
 	s.cfg = configure(def)
 	s.broken = nil
-	s.gone, s.info.Gone = false, false
+	s.gone = false
 }
 
 // configure takes from a definition what the core decides by.
@@ -181,7 +183,6 @@ func (e *Engine) tidy() {
 		e.ordered = false
 		e.ports.Clock.Yield()
 	}
-	e.keepOutcomes()
 	for i, f := range e.tidying {
 		f()
 		e.tidying[i] = nil
@@ -222,10 +223,9 @@ func (e *Engine) forget(s *service) {
 		s.st.Deadline = 0
 		e.arm(s)
 	}
+	e.ports.Snapshot.Delete(s.name)
 	_ = e.ports.Keeper.Forget(s.name)
 	e.ports.Logs.Forget(s.name)
-	// Last: the page says that it is to be forgotten.
-	e.ports.Snapshot.Delete(s.name)
 }
 
 func (i *info) since() time.Time { return time.Unix(0, i.Since) }

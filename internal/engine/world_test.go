@@ -3,8 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -31,17 +31,13 @@ type world struct {
 	defs    map[string]*model.Service
 	broken  map[string]diag.List
 	applied map[string]*model.Service
-	asked   [][]byte // what Requests holds
 	history []control.Event
 	post    []func() // work of goroutines that has come back and is not posted yet
 	groups  map[string]*fakeGroup
 	boots   int // engines so far
 	crashIn int // calls through a port until the engine dies; 0: never
-	// crashNext is crashIn for the engine after that, once.
-	crashNext int
-	commands  func(slot string) // called when a command beside a service was started
-	ignores   map[string]bool
-	said      []string
+	ignores map[string]bool
+	said    []string
 
 	past Past // nil: nothing is ever lost
 	lost bool // the keeper says that its records were
@@ -59,7 +55,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		pages: map[string][]byte{}, wishes: map[string]state.Wish{}, defs: map[string]*model.Service{},
 		broken: map[string]diag.List{}, groups: map[string]*fakeGroup{}, ignores: map[string]bool{},
 	}
-	w.keeper = &fakeKeeper{w: w, slots: map[string]*slot{}, refuseOp: -1}
+	w.keeper = &fakeKeeper{w: w, slots: map[string]*slot{}, refuseOp: -1, held: map[string][]uint64{}}
 	return w
 }
 
@@ -77,7 +73,6 @@ func (w *world) define(name string, change func(*model.Service)) {
 func (w *world) port() {
 	if w.crashIn > 0 {
 		if w.crashIn--; w.crashIn == 0 {
-			w.crashIn, w.crashNext = w.crashNext, 0
 			panic(crash{})
 		}
 	}
@@ -89,7 +84,7 @@ func (w *world) boot() {
 	defer func() { w.boots++ }()
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Console: w, Memory: w, Past: w.past,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w, Memory: w, Past: w.past,
 	})
 	w.eng.timer = time.NewTimer(time.Hour)
 	w.eng.timer.Stop()
@@ -256,6 +251,7 @@ type fakeKeeper struct {
 	refuse  map[string]int // errno for the next spawns of a name
 	// refuseOp is the op that is said to have failed then.
 	refuseOp int
+	held     map[string][]uint64
 }
 
 type slot struct {
@@ -301,9 +297,6 @@ func (k *fakeKeeper) Spawn(o Order) error {
 	s.live, s.pid, s.began, s.spawns = true, 1000+k.pid, k.w.now, s.spawns+1
 	pid := s.pid
 	k.outbox = append(k.outbox, func() { k.w.eng.Spawned(o.Name, o.Run, pid, uint64(pid)) })
-	if isAux(o.Name) && k.w.commands != nil {
-		k.w.commands(o.Name)
-	}
 	k.w.port()
 	return nil
 }
@@ -391,7 +384,11 @@ func (k *fakeKeeper) Ack(name string, run uint64) error {
 	return nil
 }
 
-func (k *fakeKeeper) Drop(string, uint64) error { k.w.port(); return nil }
+func (k *fakeKeeper) Drop(name string, run uint64) error {
+	k.w.port()
+	k.held[name] = slices.DeleteFunc(k.held[name], func(r uint64) bool { return r == run })
+	return nil
+}
 
 func (k *fakeKeeper) Forget(name string) error {
 	k.w.port()
@@ -409,6 +406,7 @@ func (k *fakeKeeper) List() ([]Record, error) {
 		out = append(out, Record{
 			Name: name, Run: s.run, Live: s.live, Exited: !s.live && s.acked != s.run && s.exit.Run == s.run,
 			Pid: s.pid, StartTime: uint64(s.pid), Began: s.began, Exit: s.exit,
+			Held: k.held[name],
 		})
 	}
 	return out, nil
@@ -554,31 +552,7 @@ func (f fakeSnapshot) Put(name string, blob []byte) error {
 	return nil
 }
 func (f fakeSnapshot) Delete(name string)     { delete(f.w.pages, name) }
-func (f fakeSnapshot) All() map[string][]byte { return maps.Clone(f.w.pages) }
-
-type fakeRequests struct{ w *world }
-
-func (f fakeRequests) All() [][]byte { return f.w.asked }
-
-func (f fakeRequests) Append(records ...[]byte) error {
-	f.w.port()
-	f.w.asked = append(f.w.asked, records...)
-	f.w.port()
-	return nil
-}
-
-func (f fakeRequests) Rewrite(records [][]byte) error {
-	f.w.port()
-	f.w.asked = records
-	return nil
-}
-
-func (f fakeRequests) Size() (n int64) {
-	for _, r := range f.w.asked {
-		n += int64(len(r))
-	}
-	return n
-}
+func (f fakeSnapshot) All() map[string][]byte { return f.w.pages }
 
 type fakeHistory struct{ w *world }
 
