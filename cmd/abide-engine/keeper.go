@@ -2,16 +2,13 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/abide-project/abide/internal/engine"
 	"github.com/abide-project/abide/internal/keeper/link"
 	"github.com/abide-project/abide/internal/keeper/wire"
+	"github.com/abide-project/abide/internal/svlog"
 )
 
 // keeper is link.Link as the engine's port. News that comes before the engine is
@@ -20,13 +17,13 @@ type keeper struct {
 	link *link.Link
 	eng  *engine.Engine
 	pid1 bool
-	lost func(error) // replaces the keeper and does not return
+	next *succession
+	logs *svlog.Manager // nil: not there yet
 
 	watching atomic.Bool
 }
 
-func (k *keeper) handler(lost func(error)) link.Handler {
-	k.lost = lost
+func (k *keeper) handler() link.Handler {
 	post := func(f func()) { k.eng.Post(f) }
 	return link.Handler{
 		Spawned: func(s link.Spawned) {
@@ -51,8 +48,25 @@ func (k *keeper) handler(lost func(error)) link.Handler {
 			})
 		},
 		Alive: post,
-		Lost:  lost,
+		Finds: func(tag uint32) bool { return tag == engine.HoldOut || tag == engine.HoldErr },
+		Held: func(name string, run uint64, tag uint32) int {
+			if k.logs == nil {
+				return -1
+			}
+			return k.logs.ReadEnd(name, run, tag == engine.HoldErr)
+		},
+		Lost: func(err error) { k.next.keeperLost(k.link, err) },
 	}
+}
+
+// asked is for what the engine asks of the keeper. Once that is gone, the engine
+// must not take the refusal for an answer: it stops here, as if it had been killed
+// in the middle of this very step, and the next one takes it up again.
+func (k *keeper) asked(err error) error {
+	if err != nil && k.link.Gone() {
+		select {}
+	}
+	return err
 }
 
 func exit(x link.Exited) engine.Exit {
@@ -76,7 +90,7 @@ func (k *keeper) Spawn(o engine.Order) error {
 	}
 	_, err := k.link.Spawn(&args)
 	k.watch()
-	return err
+	return k.asked(err)
 }
 
 // patience is how long the keeper may owe an answer. It does nothing that takes
@@ -109,8 +123,7 @@ func (k *keeper) lookAtDebts() {
 		return
 	}
 	out.Say(fmt.Sprintf("The keeper is blocked in %q for %s, replacing it", what, age.Round(time.Second)))
-	// It is our parent and alive, so its number means no other process.
-	_ = syscall.Kill(os.Getppid(), syscall.SIGKILL)
+	k.next.killKeeper()
 }
 
 func (k *keeper) Signal(name string, run uint64, signo int, to engine.Scope) error {
@@ -119,18 +132,18 @@ func (k *keeper) Signal(name string, run uint64, signo int, to engine.Scope) err
 		whom = wire.ToGroup
 	}
 	_, err := k.link.Signal(name, run, signo, whom)
-	return err
+	return k.asked(err)
 }
 
 func (k *keeper) Adopt(name string, run uint64, pid int, start uint64) error {
 	_, err := k.link.Adopt(name, run, pid, start, -1)
 	k.watch()
-	return err
+	return k.asked(err)
 }
 
 func (k *keeper) Release(name string, run uint64) error {
 	_, err := k.link.Release(name, run)
-	return err
+	return k.asked(err)
 }
 
 func (k *keeper) SignalOnce(name string, run uint64, signo int, to engine.Scope, once uint64) error {
@@ -139,31 +152,31 @@ func (k *keeper) SignalOnce(name string, run uint64, signo int, to engine.Scope,
 		whom = wire.ToGroup
 	}
 	_, err := k.link.SignalOnce(name, run, signo, whom, once)
-	return err
+	return k.asked(err)
 }
 
 func (k *keeper) Ack(name string, run uint64) error {
 	_, err := k.link.Ack(name, run)
-	return err
+	return k.asked(err)
 }
 
 func (k *keeper) Drop(name string, run uint64) error {
 	_, err := k.link.Drop(name, run, wire.AllTags)
-	return err
+	return k.asked(err)
 }
 
 func (k *keeper) Forget(name string) error {
 	_, err := k.link.Forget(name)
-	return err
+	return k.asked(err)
 }
 
-func (k *keeper) Exit(code int) error { return k.link.Exit(uint8(code), 0) }
+func (k *keeper) Exit(code int) error { return k.asked(k.link.Exit(uint8(code), 0)) }
 
 func (k *keeper) List() ([]engine.Record, error) {
 	list, err := k.link.List()
 	if err != nil {
 		// Nobody is told of the loss of a connection that has not listed yet.
-		k.lost(err)
+		k.next.keeperLost(k.link, err)
 	}
 	out := make([]engine.Record, 0, len(list))
 	for _, r := range list {
@@ -178,39 +191,4 @@ func (k *keeper) List() ([]engine.Record, error) {
 		})
 	}
 	return out, err
-}
-
-// successor knows how to start a keeper in the place of one that was killed. It
-// is asked while the keeper lives, because a dead process has no command line.
-type successor struct {
-	argv []string
-	path string
-}
-
-func successorOf(pid int) successor {
-	dir := "/proc/" + strconv.Itoa(pid)
-	line, err := os.ReadFile(dir + "/cmdline")
-	if err != nil {
-		return successor{}
-	}
-	path, err := os.Readlink(dir + "/exe")
-	if err != nil {
-		return successor{}
-	}
-	return successor{argv: strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"), path: path}
-}
-
-// start begins the new keeper as a sibling of this engine, not as its child: it
-// is to outlive it. The new one waits for RUN's lock, which ends with us, adopts
-// every service from the records and starts an engine of its own.
-func (s successor) start() error {
-	if s.path == "" {
-		return syscall.ENOENT
-	}
-	_, err := syscall.ForkExec(s.path, s.argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: []uintptr{0, 1, 2},
-		Sys:   sibling(),
-	})
-	return err
 }

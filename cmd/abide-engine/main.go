@@ -33,6 +33,7 @@ import (
 const (
 	keeperFD   = 3
 	listenerFD = 4
+	lockFD     = 5
 )
 
 var started = time.Now()
@@ -76,13 +77,12 @@ func serve(f flags) error {
 	}
 
 	k := &keeper{}
-	var next successor
-	lk, welcome, err := link.Open(keeperFD, k.handler(func(err error) { keeperLost(err, &next, f.mode) }))
+	lk, welcome, err := link.Open(keeperFD, k.handler())
 	if err != nil {
 		return err
 	}
 	k.link, k.pid1 = lk, welcome.PID1
-	next = successorOf(welcome.KeeperPid)
+	k.next = successionOf(welcome, f.lease)
 
 	run, err := state.OpenRun(f.run)
 	if err != nil {
@@ -176,9 +176,10 @@ func serve(f flags) error {
 	if err != nil {
 		return err
 	}
+	k.logs = manager
 	eng.SetLogs(logs{Manager: manager, dir: f.log, nameless: k.nameless, report: func(text string) { eng.LogTrouble("", text) }})
 
-	listener, err := net.FileListener(os.NewFile(listenerFD, "control.sock"))
+	listener, err := net.FileListener(k.next.listener)
 	if err != nil {
 		return fmt.Errorf("cannot use descriptor %d as the control socket: %w", listenerFD, err)
 	}
@@ -203,7 +204,7 @@ func serve(f flags) error {
 	code := eng.Run()
 	if err := eng.Failure(); err != nil {
 		if os.Getppid() != welcome.KeeperPid {
-			keeperLost(err, &next, f.mode)
+			k.next.keeperLost(lk, err)
 		}
 		return err // the keeper starts another
 	}
@@ -230,16 +231,6 @@ func watchLease(fd int, eng *engine.Engine) {
 			return
 		}
 	}
-}
-
-// keeperLost replaces a keeper that was killed. It does not return.
-func keeperLost(cause error, next *successor, mode engine.Mode) {
-	out := console{}
-	out.Say(fmt.Sprintf("The keeper is gone (%v), starting another", cause))
-	if err := next.start(); err != nil {
-		out.Say(fmt.Sprintf("Cannot start a keeper: %v; services run on, `abide daemon` takes them over", err))
-	}
-	os.Exit(1)
 }
 
 func compilerFor(f flags, w link.Welcome, mounts *spawn.Mounts, home string) *spawn.Compiler {

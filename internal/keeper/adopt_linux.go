@@ -18,11 +18,9 @@ const (
 	birthWindow = 5 * second
 )
 
-// adopt goes through the records of an earlier keeper of this boot. A run is
-// taken over when its pid is that of the very process that was recorded; one
-// that is gone becomes an exit that nobody saw. It returns how many live and how
-// many slots made no sense.
-func (k *keeper) adopt() (live, damaged int) {
+// indexRecords enters the records of an earlier keeper of this boot into the table
+// and returns how many made no sense.
+func (k *keeper) indexRecords() (damaged int) {
 	t := k.table
 	t.fresh = min(k.records.head.prepared.Load(), maxSlots)
 	for s := t.fresh; s > 0; s-- {
@@ -38,13 +36,20 @@ func (k *keeper) adopt() (live, damaged int) {
 			continue
 		}
 		k.index(s - 1)
-		if p := r.at(); p == wire.Live || p == wire.Spawning {
-			if k.adoptRun(s - 1) {
-				live++
-			}
+	}
+	return damaged
+}
+
+// adopt goes through the runs of an earlier keeper. One is taken over when its pid
+// is that of the very process that was recorded; one that is gone becomes an exit
+// that nobody saw. It returns how many live.
+func (k *keeper) adopt() (live int) {
+	for s := range k.table.fresh {
+		if p := k.records.slots[s].at(); (p == wire.Live || p == wire.Spawning) && k.adoptRun(s) {
+			live++
 		}
 	}
-	return live, damaged
+	return live
 }
 
 // twin says whether another slot has the name already.
@@ -59,19 +64,23 @@ func (k *keeper) adoptRun(s uint32) bool {
 	k.table.live++
 	pid := int(r.pid.Load())
 	if pid == 0 {
-		// The child stores its pid before it lets go of the lock that we hold
-		// now: there is none.
+		// The child stores its pid before it lets go of the lock on the records
+		// that we hold now: there is none.
 		k.finish(s, &exitFacts{flags: wire.StatusUnknown | wire.NotStarted | wire.WasAdopted})
 		return false
 	}
-	pidfd, start, ok := k.identify(r, pid)
-	if !ok {
-		k.finish(s, &exitFacts{flags: wire.StatusUnknown | wire.WasAdopted})
-		return false
-	}
-	r.start = start
-	if k.flags&wire.PidfdNamed != 0 {
-		r.pidfd, _ = raw.Inode(pidfd)
+	pidfd := int(k.table.private[s].pidfd)
+	if !k.known(s) {
+		var start uint64
+		var ok bool
+		if pidfd, start, ok = k.identify(r, pid); !ok {
+			k.finish(s, &exitFacts{flags: wire.StatusUnknown | wire.WasAdopted})
+			return false
+		}
+		r.start = start
+		if k.flags&wire.PidfdNamed != 0 {
+			r.pidfd, _ = raw.Inode(pidfd)
+		}
 	}
 	r.setPhase(wire.Live)
 	k.table.private[s].state |= stAdopted

@@ -37,15 +37,19 @@ func Main(args, environ []string) int {
 	opts.worst = worstRung(environ)
 	opts.path, opts.environ = os.Args[0], withoutBaton(environ)
 	fixStdio()
+	left := receiveFirst(-1)
 	var k *keeper
 	var engine, code int
 	if fd, file, given := givenBaton(environ); given {
 		raw.SetName(&keeperName[0])
 		k, engine, code = resume(opts, fd, file)
 	} else {
-		closeInherited(opts.lease)
+		closeInherited(opts.lease, opts.inherit)
 		opts.lease = above(opts.lease)
-		k, code = prepare(opts)
+		if left = receiveFirst(opts.inherit); left.lease >= 0 {
+			opts.lease = left.lease
+		}
+		k, code = prepare(opts, left)
 	}
 	if k == nil {
 		return code
@@ -55,6 +59,7 @@ func Main(args, environ []string) int {
 		return code
 	}
 	p.inherited = engine
+	left.agree()
 	go k.shared.forwardSignals(caught)
 	started := make(chan struct{})
 	go func() {
@@ -69,7 +74,7 @@ func Main(args, environ []string) int {
 
 // prepare does everything up to the first thread: limits, lock, records,
 // adoption, control socket.
-func prepare(opts options) (k *keeper, code int) {
+func prepare(opts options, left *handover) (k *keeper, code int) {
 	var lock, listener int
 	fail := func(what string, e syscall.Errno) (*keeper, int) {
 		say("cannot ").s(what).s(" ").s(opts.run).errno(e).end()
@@ -77,6 +82,9 @@ func prepare(opts options) (k *keeper, code int) {
 	}
 	k = &keeper{opts: opts, birth: [2]uint64{birth.NofileSoft, birth.NofileHard}, outFD: -1, environ: opts.environ, upgrade: noUpgrade}
 	k.trial.program = -1
+	if opts.nofile[0] != 0 {
+		k.birth = opts.nofile
+	}
 	k.engine = connection{sock: -1, pidfd: -1}
 	k.nofile = raiseNofile()
 	sizeTable()
@@ -95,7 +103,9 @@ func prepare(opts options) (k *keeper, code int) {
 	dir, e := openRun(opts.run)
 	if e == 0 {
 		var holder int
-		lock, holder, e = lockRun(dir)
+		if lock = left.lock; !inheritLock(dir, lock) {
+			lock, holder, e = lockRun(dir)
+		}
 		if e == syscall.EBUSY {
 			if holder != 0 {
 				say("cannot use ").s(opts.run).s(": held by abide-keeper pid ").n(int64(holder)).end()
@@ -110,9 +120,12 @@ func prepare(opts options) (k *keeper, code int) {
 		k.id, e = readID(dir)
 	}
 	if e == 0 {
-		k.records, what, e = openRecords(dir, id)
+		if k.records, what, e = openRecords(dir, id); e == syscall.EBUSY {
+			say("cannot use ").s(opts.run).s(": a process that an earlier keeper was about to start holds keeper.state").end()
+			return nil, exitFailed
+		}
 	}
-	if e == 0 {
+	if listener = left.listener; e == 0 && listener < 0 {
 		listener, e = listenControl(dir)
 	}
 	if e != 0 {
@@ -148,10 +161,12 @@ func prepare(opts options) (k *keeper, code int) {
 	if k.rung == vspawn.RungNone {
 		return fail("start programs for", syscall.EPERM)
 	}
-	live, damaged := 0, 0
+	damaged := 0
 	if what == recordsKept {
-		live, damaged = k.adopt()
+		damaged = k.indexRecords()
 	}
+	k.inherit(left)
+	live := k.adopt()
 	if live > 0 {
 		k.flags |= wire.Adopted
 	}
@@ -215,7 +230,7 @@ func newParent(k *keeper) (*parent, int) {
 		p.fixed[3] = k.opts.lease
 		p.nfixed = 4
 	}
-	p.canLeave = raw.Pid() != 1 && k.table.live == 0 && !k.shared.met.Load()
+	p.canLeave = raw.Pid() != 1 && k.table.live == 0 && !k.shared.met.Load() && k.opts.inherit < 0
 	block, err := childProgram(k.opts.engine[0], k.opts.engine, k.environ, p.nfixed, p.nfixed)
 	if err == nil {
 		err = p.program.Load(block)

@@ -106,11 +106,20 @@ const (
 // openRecords opens keeper.state in the run directory, or begins it. A file that
 // is not ours, of another boot or another pid namespace is renamed to
 // keeper.state.bad.
+//
+// The file stays locked as long as this process lives, or a child of it that has
+// not become its program yet: a keeper killed inside a clone leaves a child that
+// is about to store its pid, and the lock of the run directory does not tell,
+// because the engine has that as well.
 func openRecords(dir int, id identity) (*records, fate, syscall.Errno) {
 	what := recordsNew
 	fd, err := syscall.Openat(dir, "keeper.state", syscall.O_RDWR|syscall.O_CREAT|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, 0, err.(syscall.Errno)
+	}
+	if e := lockFile(fd, lockTime); e != 0 {
+		raw.Close(fd)
+		return nil, 0, e
 	}
 	if !usable(fd, id) {
 		if blank(fd) {
@@ -124,6 +133,10 @@ func openRecords(dir int, id identity) (*records, fate, syscall.Errno) {
 			fd, err = syscall.Openat(dir, "keeper.state", syscall.O_RDWR|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
 			if err != nil {
 				return nil, 0, err.(syscall.Errno)
+			}
+			if e := lockFile(fd, lockTime); e != 0 {
+				raw.Close(fd)
+				return nil, 0, e
 			}
 		}
 	} else {

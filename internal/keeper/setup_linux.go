@@ -3,6 +3,7 @@
 package keeper
 
 import (
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -33,11 +34,11 @@ func fixStdio() {
 // closeInherited closes what we were given without knowing it: a lock or a pipe
 // held by accident would be held for as long as services run. What is marked
 // close-on-exec is the Go runtime's own.
-func closeInherited(keep int) {
+func closeInherited(keep ...int) {
 	soft, _ := raw.Nofile()
 	top := int(min(soft, 65536))
 	for fd := 3; fd < top; fd++ {
-		if fd == keep {
+		if slices.Contains(keep, fd) {
 			continue
 		}
 		if flags, e := raw.DescriptorFlags(fd); e == 0 && flags&syscall.FD_CLOEXEC == 0 {
@@ -92,13 +93,13 @@ func lockRun(dir int) (fd, holder int, errno syscall.Errno) {
 		return -1, 0, e
 	}
 	for waited := int64(0); ; waited += second / 100 {
-		err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
+		e := lockFile(fd, 0)
+		if e == 0 {
 			break
 		}
-		if err != syscall.EWOULDBLOCK && err != syscall.EINTR {
+		if e != syscall.EBUSY {
 			raw.Close(fd)
-			return -1, 0, err.(syscall.Errno)
+			return -1, 0, e
 		}
 		pid := lockHolder(fd)
 		if pid != 0 || waited >= lockTime {
@@ -107,6 +108,30 @@ func lockRun(dir int) (fd, holder int, errno syscall.Errno) {
 		}
 		raw.Sleep(second / 100)
 	}
+	signLock(fd)
+	return fd, 0, 0
+}
+
+// lockFile locks a whole file for us alone (flock(2)). It tries again for a time in
+// nanoseconds; EBUSY says that others kept it.
+func lockFile(fd int, within int64) syscall.Errno {
+	const pause = second / 10000
+	for waited := int64(0); ; waited += pause {
+		err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return 0
+		case err != syscall.EWOULDBLOCK && err != syscall.EINTR:
+			return errnoOf(err)
+		case waited >= within:
+			return syscall.EBUSY
+		}
+		raw.Sleep(pause)
+	}
+}
+
+// signLock says in the lock that it is ours.
+func signLock(fd int) {
 	var text [48]byte
 	b := raw.AppendNumber(text[:0], int64(raw.Pid()))
 	if st, e := raw.ReadStat(raw.Pid()); e == 0 {
@@ -115,7 +140,32 @@ func lockRun(dir int) (fd, holder int, errno syscall.Errno) {
 	b = append(b, '\n')
 	_ = syscall.Ftruncate(fd, 0)
 	_, _ = syscall.Pwrite(fd, b, 0)
-	return fd, 0, 0
+}
+
+// inheritLock takes over the lock of a run directory that an engine held for a
+// dead keeper: the same open file, so that nobody else can get it in between. A
+// descriptor that is not that lock is closed.
+func inheritLock(dir, fd int) bool {
+	if fd < 0 {
+		return false
+	}
+	if !sameFile(dir, "lock", fd) || lockFile(fd, 0) != 0 {
+		raw.Close(fd)
+		return false
+	}
+	signLock(fd)
+	return true
+}
+
+func sameFile(dir int, name string, fd int) bool {
+	other, err := syscall.Openat(dir, name, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	var a, b syscall.Stat_t
+	err = syscall.Fstat(other, &a)
+	raw.Close(other)
+	return err == nil && syscall.Fstat(fd, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
 }
 
 // lockHolder returns the pid in the lock file if that process lives and is the

@@ -29,6 +29,12 @@ type Handler struct {
 	// the engine's own loop; without Alive, the link answers by itself. An
 	// engine that does not answer for 10 s is replaced.
 	Alive func(answer func())
+	// Finds says that Held will find the descriptors of a tag when a new keeper needs
+	// them. Of any other that the keeper is given the link keeps a copy.
+	Finds func(tag uint32) bool
+	// Held returns a copy of a descriptor that the keeper held, which the link closes,
+	// or -1. It is called by HandOver, from the goroutine that called that.
+	Held func(name string, run uint64, tag uint32) int
 	// Lost is called once, last, when the keeper is gone or talks nonsense.
 	Lost func(error)
 }
@@ -136,6 +142,24 @@ type Exited struct {
 type Signaled struct {
 	Signo int
 	Count uint32
+}
+
+// Estate is what an engine has from its keeper, beside what the link knows: -1 for
+// what there is not.
+type Estate struct {
+	Listener int // of RUN/control.sock
+	Lock     int // RUN/lock, the descriptor that the keeper gave
+	Lease    int // the pipe of `abide up`
+}
+
+// Successor is how to start a keeper in the place of one that has ended.
+type Successor struct {
+	Path string   // of the program; /proc/self/fd/N for one that has no name any more
+	Argv []string // of the keeper that is replaced, the program's name first
+	Env  []string
+	// Nofile is the soft and the hard limit of open descriptors that the first
+	// keeper was started with; services get them.
+	Nofile [2]uint64
 }
 
 // Counters are the keeper's, since it started.

@@ -40,6 +40,7 @@ type Link struct {
 	oob     []byte
 	early   [][]byte // news from before the reader started
 	started bool
+	custody custody
 }
 
 // request is one that has no answer yet.
@@ -47,6 +48,8 @@ type request struct {
 	what  string
 	since time.Time
 	reply chan reply // nil: nobody waits
+	of    holder     // of what was given to the keeper along with it
+	gives []kept
 }
 
 type reply struct {
@@ -75,7 +78,7 @@ func Open(fd int, handler Handler) (*Link, Welcome, error) {
 		return nil, Welcome{}, fmt.Errorf("cannot use descriptor %d as the keeper's socket: %w", fd, err)
 	}
 	l := &Link{
-		file: file, conn: conn, handler: handler, asked: map[uint32]request{},
+		file: file, conn: conn, handler: handler, asked: map[uint32]request{}, custody: newCustody(),
 		version: wire.MinVersion, out: make([]byte, 0, 4096), in: make([]byte, wire.MaxMessage), oob: make([]byte, unix.CmsgSpace(4*4)),
 	}
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
@@ -198,6 +201,7 @@ func (l *Link) List() ([]Record, error) {
 		from = part.Next
 	}
 	l.started = true
+	l.collect(list)
 	go l.read()
 	return list, nil
 }
@@ -227,12 +231,14 @@ func (l *Link) Spawn(a *SpawnArgs) (uint32, error) {
 		m.Flags |= wire.SpawnCgroup
 		fds = append(fds, a.CgroupFD)
 	}
+	var gives []kept
 	for i, h := range a.Hold {
 		m.Tags[i] = h.Tag
 		fds = append(fds, h.FD)
+		gives = append(gives, l.copyOf(h.Tag, h.FD))
 	}
 	fds = append(fds, a.Pass...)
-	return l.ask(what, fds, m.Append, nil)
+	return l.give(what, fds, m.Append, holder{a.Name, a.Run}, gives)
 }
 
 // seal puts a program into a memory file that nobody can change any more.
@@ -272,6 +278,7 @@ func (l *Link) Adopt(name string, run uint64, pid int, start uint64, pidfd int) 
 // any more, and the end of this one is told to nobody.
 func (l *Link) Release(name string, run uint64) (uint32, error) {
 	m := wire.ServiceRun{Name: []byte(name), Run: run}
+	l.custody.ended(name, run)
 	return l.ask(describe("release", name, run), nil, func(b []byte, seq uint32) []byte {
 		return m.Append(b, wire.TypeRelease, seq)
 	}, nil)
@@ -302,14 +309,15 @@ func (l *Link) SignalOnce(name string, run uint64, signo int, to uint32, once ui
 // whatever runs.
 func (l *Link) Keep(name string, run uint64, tag uint32, fd int) (uint32, error) {
 	m := wire.Held{Name: []byte(name), Run: run, Tag: tag}
-	return l.ask(describe("keep a descriptor of", name, run), []int{fd}, func(b []byte, seq uint32) []byte {
+	return l.give(describe("keep a descriptor of", name, run), []int{fd}, func(b []byte, seq uint32) []byte {
 		return m.Append(b, wire.TypeKeep, seq)
-	}, nil)
+	}, holder{name, run}, []kept{l.copyOf(tag, fd)})
 }
 
 // Drop lets the keeper close a held descriptor, or with wire.AllTags every one of
 // the run.
 func (l *Link) Drop(name string, run uint64, tag uint32) (uint32, error) {
+	l.custody.drop(holder{name, run}, tag)
 	m := wire.Held{Name: []byte(name), Run: run, Tag: tag}
 	return l.ask(describe("drop a descriptor of", name, run), nil, func(b []byte, seq uint32) []byte {
 		return m.Append(b, wire.TypeDrop, seq)
@@ -319,6 +327,7 @@ func (l *Link) Drop(name string, run uint64, tag uint32) (uint32, error) {
 // Forget frees the slot of a service in which nothing runs and every exit is
 // acknowledged, and closes what is held for it.
 func (l *Link) Forget(name string) (uint32, error) {
+	l.custody.forget(name)
 	m := wire.ServiceRun{Name: []byte(name)}
 	return l.ask(describe("forget", name, 0), nil, func(b []byte, seq uint32) []byte {
 		return m.Append(b, wire.TypeForget, seq)
@@ -384,4 +393,7 @@ func (l *Link) Owed() (what string, since time.Time, ok bool) {
 }
 
 // Close ends the connection. The keeper then treats the engine as gone.
-func (l *Link) Close() error { return l.file.Close() }
+func (l *Link) Close() error {
+	l.custody.release()
+	return l.file.Close()
+}

@@ -72,3 +72,15 @@ func (*Link) Upgrade(string, string, string, int) (wire.Upgraded, error) {
 
 // InCharge refuses.
 func (*Link) InCharge() (wire.Upgraded, error) { return wire.Upgraded{}, errSystem }
+
+// HandOver refuses.
+func (*Link) HandOver(int, Estate) error { return errSystem }
+
+// Replace refuses.
+func (*Link) Replace(Successor, Estate) error { return errSystem }
+
+// Start refuses.
+func (*Successor) Start() error { return errSystem }
+
+// Gone says yes.
+func (*Link) Gone() bool { return true }

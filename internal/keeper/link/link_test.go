@@ -86,6 +86,9 @@ func (f *fake) say(msg []byte, fds ...int) {
 func open(t *testing.T, h Handler) (*Link, *fake) {
 	t.Helper()
 	ours, f := pair(t)
+	if h.Finds == nil {
+		h.Finds = func(uint32) bool { return true }
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

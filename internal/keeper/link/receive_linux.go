@@ -91,6 +91,8 @@ func (l *Link) lose(err error) bool {
 	}
 	l.lost = err
 	for seq, r := range l.asked {
+		// Nobody can say whether it was done: the next keeper's records do.
+		l.custody.keep(r.of, r.gives...)
 		if r.reply != nil {
 			r.reply <- reply{fd: -1, err: fmt.Errorf("cannot %s: %w", r.what, err)}
 		}
@@ -156,6 +158,7 @@ func (l *Link) news(kind wire.Type, body []byte) wire.Code {
 		if l.handler.Exited != nil {
 			l.handler.Exited(exitedFrom(&m))
 		}
+		l.custody.ended(string(m.Name), m.Run)
 	case wire.TypeSignaled:
 		var m wire.Signaled
 		if code := m.Decode(body); code != wire.CodeNone {
@@ -188,6 +191,11 @@ func (l *Link) pong() {
 
 func (l *Link) answer(h wire.Header, body []byte, fd int) wire.Code {
 	r := l.answered(h.Seq)
+	if h.Type == wire.TypeSpawned || h.Type == wire.TypeOK {
+		l.custody.keep(r.of, r.gives...)
+	} else {
+		closeKept(r.gives)
+	}
 	if r.reply != nil {
 		answer := reply{kind: h.Type, body: append([]byte(nil), body...), fd: fd}
 		if h.Type == wire.TypeError {
@@ -208,6 +216,8 @@ func (l *Link) answer(h wire.Header, body []byte, fd int) wire.Code {
 		if l.handler.Spawned != nil {
 			l.handler.Spawned(Spawned{Seq: h.Seq, Name: string(m.Name), Run: m.Run, Pid: int(m.Pid), Start: m.Start, Began: int64(m.Began)})
 		}
+		// The engine has been told: this is not on the way of the start.
+		l.custody.lives(string(m.Name), m.Run, int(m.Pid), m.Start)
 	case wire.TypeRefused:
 		var m wire.Refused
 		if code := m.Decode(body); code != wire.CodeNone {

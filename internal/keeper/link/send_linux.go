@@ -13,8 +13,24 @@ import (
 func (l *Link) ask(what string, fds []int, encode func([]byte, uint32) []byte, wait chan reply) (uint32, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.askLocked(request{what: what, reply: wait}, fds, encode)
+}
+
+// give is ask for a request after which the keeper holds descriptors for a run.
+func (l *Link) give(what string, fds []int, encode func([]byte, uint32) []byte, of holder, gives []kept) (uint32, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seq, err := l.askLocked(request{what: what, of: of, gives: gives}, fds, encode)
+	if err != nil {
+		closeKept(gives)
+	}
+	return seq, err
+}
+
+// askLocked is ask with l.mu held.
+func (l *Link) askLocked(r request, fds []int, encode func([]byte, uint32) []byte) (uint32, error) {
 	if l.lost != nil {
-		return 0, fmt.Errorf("cannot %s: %w", what, l.lost)
+		return 0, fmt.Errorf("cannot %s: %w", r.what, l.lost)
 	}
 	l.seq++
 	if l.seq == 0 {
@@ -23,12 +39,13 @@ func (l *Link) ask(what string, fds []int, encode func([]byte, uint32) []byte, w
 	seq := l.seq
 	l.out = encode(l.out[:0], seq)
 	if h, _, _ := wire.Parse(l.out); h.Type.Since() > l.version && h.Type != wire.TypeHello {
-		return 0, fmt.Errorf("cannot %s: %w", what, &OldKeeper{Version: l.version})
+		return 0, fmt.Errorf("cannot %s: %w", r.what, &OldKeeper{Version: l.version})
 	}
 	if err := l.send(l.out, fds); err != nil {
-		return 0, fmt.Errorf("cannot %s: %w", what, err)
+		return 0, fmt.Errorf("cannot %s: %w", r.what, err)
 	}
-	l.asked[seq] = request{what: what, since: time.Now(), reply: wait}
+	r.since = time.Now()
+	l.asked[seq] = r
 	return seq, nil
 }
 
@@ -174,4 +191,11 @@ func (l *Link) abandon(seq uint32) {
 		r.reply = nil
 		l.asked[seq] = r
 	}
+}
+
+// Gone says that the connection has ended: no request is sent any more.
+func (l *Link) Gone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost != nil
 }

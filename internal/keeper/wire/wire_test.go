@@ -43,6 +43,8 @@ func TestEveryMessageComesBackAsItWas(t *testing.T) {
 		{TypeExited, exited.Append(nil), &exited, new(Exited)},
 		{TypeSpawned, (&Spawned{name, 1, 2, 3, 4}).Append(nil, 9), &Spawned{name, 1, 2, 3, 4}, new(Spawned)},
 		{TypeRefused, (&Refused{name, 1, CodeSystem, -3, 2, 1}).Append(nil, 9), &Refused{name, 1, CodeSystem, -3, 2, 1}, new(Refused)},
+		{TypePidfd, (&LiveRun{name, 1, 2, 3}).Append(nil), &LiveRun{name, 1, 2, 3}, new(LiveRun)},
+		{TypeHeld, (&Held{name, 4, 5}).Append(nil, TypeHeld, 0), &Held{name, 4, 5}, new(Held)},
 		{TypeError, (&Failure{CodeLives, 3}).Append(nil, 9), &Failure{CodeLives, 3}, new(Failure)},
 		{TypeStats, (&Stats{Spawns: 1, Dropped: 2}).Append(nil, 9), &Stats{Spawns: 1, Dropped: 2}, new(Stats)},
 		{TypeWelcome, (&Welcome{Version: 1, ID: [16]byte{1}, Flags: PID1, NofileHard: 1 << 33, EnginePid: 8}).Append(nil, 9),
@@ -145,6 +147,7 @@ func FuzzDecode(f *testing.F) {
 	for _, msg := range [][]byte{
 		Bare(nil, TypePing, 1), (&Hello{1}).Append(nil, 1), (&Spawn{Name: name, Run: 1, NTags: 1}).Append(nil, 1),
 		(&Signal{name, 1, 9, ToGroup}).Append(nil, 1), (&SignalOnce{Signal{name, 1, 9, ToMain}, 1}).Append(nil, 1), (&Held{name, 1, 2}).Append(nil, TypeKeep, 1),
+		(&LiveRun{name, 1, 2, 3}).Append(nil), (&Held{name, 1, 2}).Append(nil, TypeHeld, 0),
 		(&Exited{Name: name, Run: 1}).Append(nil), (&Refused{Name: name, Op: -1}).Append(nil, 1),
 		FinishInventory(AppendRecord(BeginInventory(nil, 1), &Record{Name: name, NHeld: 1}), 0, 1),
 		(&Signaled{1, 1}).Append(nil, TypeSignaled, 0), (&Stats{}).Append(nil, 1), (&Welcome{}).Append(nil, 1),
@@ -190,9 +193,14 @@ func FuzzDecode(f *testing.F) {
 		case TypeSignal:
 			var m Signal
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
-		case TypeKeep, TypeTake, TypeDrop, TypeFD:
+		case TypeKeep, TypeTake, TypeDrop, TypeFD, TypeHeld:
 			var m Held
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Type, h.Seq) })
+		case TypePidfd:
+			var m LiveRun
+			if h.Seq == 0 {
+				same(m.Decode(b), func() []byte { return m.Append(nil) })
+			}
 		case TypeExited:
 			var m Exited
 			if h.Seq == 0 {

@@ -5,6 +5,7 @@ package pidfd
 import (
 	"fmt"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,3 +41,15 @@ func Ended(fd int) bool {
 
 // Close gives the descriptor back.
 func Close(fd int) { unix.Close(fd) }
+
+// Await waits for the end of the process, for a time at most, and reports whether
+// it has ended.
+func Await(fd int, limit time.Duration) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for until := time.Now().Add(limit); ; {
+		n, err := unix.Poll(poll, int(max(time.Until(until).Milliseconds(), 0)))
+		if err != unix.EINTR {
+			return n > 0
+		}
+	}
+}

@@ -7,6 +7,7 @@ package pidfd
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 // Open refuses.
@@ -20,3 +21,6 @@ func Ended(fd int) bool { return false }
 
 // Close does nothing.
 func Close(fd int) {}
+
+// Await knows nothing.
+func Await(fd int, limit time.Duration) bool { return false }

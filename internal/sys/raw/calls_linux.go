@@ -200,16 +200,28 @@ func Write(fd int, b []byte) (int, syscall.Errno) {
 }
 
 // Writable says whether a write of up to 512 bytes would return at once.
-func Writable(fd int) bool {
+func Writable(fd int) bool { return ready(fd, 4, 0) }
+
+// Readable waits up to a time in nanoseconds until there is something to read, an
+// end or an error included.
+func Readable(fd int, within int64) bool { return ready(fd, 1, within) }
+
+// ready is ppoll(2) for one descriptor.
+func ready(fd int, events int16, within int64) bool {
 	type pollfd struct {
 		fd      int32
 		events  int16
 		revents int16
 	}
-	p := pollfd{fd: int32(fd), events: 4}
-	var now syscall.Timespec
-	r, _, e := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-	return e == 0 && r == 1
+	p := pollfd{fd: int32(fd), events: events}
+	left := syscall.NsecToTimespec(within)
+	for {
+		// Linux stores the time that is left: a signal does not begin it anew.
+		r, _, e := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&left)), 0, 0, 0)
+		if e != syscall.EINTR {
+			return e == 0 && r == 1
+		}
+	}
 }
 
 // MemfdCreate makes a sealable, close-on-exec memory file.

@@ -3,11 +3,8 @@
 package main
 
 import (
-	"syscall"
 	"time"
 )
-
-func sibling() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 func (clock) Yield() {}
 
