@@ -177,6 +177,29 @@ func TestFullDiskBlocksOnlyWhoAskedForIt(t *testing.T) {
 	}
 }
 
+// Nothing but the wait itself brings the log to life again.
+func TestBlockedLogIsTriedAgainByItself(t *testing.T) {
+	in := newInstance(t)
+	fails := 1
+	m, err := openInto(new(Manager), in.opt, func(fd int, p []byte, off int64) (int, error) {
+		if fails > 0 {
+			fails--
+			return 0, unix.EIO
+		}
+		return unix.Pwrite(fd, p, off)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.m = m
+	p := in.begin("web", 1, fileSpec(func(l *model.Log) { l.Block = true }))
+	p.out.WriteString("patience\n")
+	in.end("web", 1, p)
+	if got := strings.Join(in.texts("web"), "|"); got != "1 out patience" {
+		t.Errorf("the log has %s", got)
+	}
+}
+
 func TestHangingDiskMakesNoProgramWait(t *testing.T) {
 	in := newInstance(t)
 	hang := make(chan struct{})

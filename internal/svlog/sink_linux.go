@@ -414,6 +414,9 @@ func (m *Manager) failed(k *sink, err error, mono time.Duration) {
 	text := reason(err).Error()
 	k.troubleText.Store(&text)
 	k.retryAt = mono + k.retryWait
+	// Without this a program that waits for the disk would wait until another
+	// log has something to do.
+	m.deadline(k.retryAt)
 }
 
 func (m *Manager) mended(k *sink) {
