@@ -31,7 +31,8 @@ type bench struct {
 	logLines    int
 	logRounds   int
 	statusCalls int
-	soak        int
+	soak        int // restarts
+	connections int // of the soak
 }
 
 // The parts of a run, by the name that -only takes.
@@ -42,32 +43,36 @@ var parts = []struct {
 	{"alone", (*bench).alone},
 	{"many", (*bench).many},
 	{"idle", (*bench).idleAndStatus},
-	{"adopt", (*bench).adopt},
+	{"recover", (*bench).recover},
 	{"logs", (*bench).logs},
 	{"soak", (*bench).soakRestarts},
 }
 
 func main() {
 	b := &bench{services: 1000, rounds: 4, singles: 60, warmUp: true, idle: time.Minute,
-		logLines: 3_000_000, logRounds: 3, statusCalls: 20, soak: 2000}
+		logLines: 3_000_000, logRounds: 3, statusCalls: 20, soak: 2000, connections: 1000}
 	bin := flag.String("bin", "bin", "folder of abide's programs")
 	who := flag.String("who", "", "measure only these, by comma; C and abide are what the ratios need")
-	only := flag.String("only", "", "only these parts, by comma: alone many idle adopt logs soak")
+	only := flag.String("only", "", "only these parts, by comma: alone many idle recover logs soak")
 	quick := flag.Bool("quick", false, "little of everything, to see that it works; the figures mean nothing")
 	soak := flag.Int("soak", 0, "restarts of the soak (default 2,000)")
+	connections := flag.Int("connections", 0, "control connections of the soak (default 1,000)")
 	output := flag.String("json", "bench/out/bench.json", "where the JSON goes")
 	base := flag.String("dir", "", "where to work (default /dev/shm where it can be written, so that no disk is measured)")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: bench [-quick] [-only PARTS] [-who NAMES] [-soak N] [-bin DIR] [-json FILE]")
+		fmt.Fprintln(os.Stderr, "usage: bench [-quick] [-only PARTS] [-who NAMES] [-soak N] [-connections N] [-bin DIR] [-json FILE]")
 		os.Exit(2)
 	}
 	if *quick {
 		b.services, b.rounds, b.singles, b.idle, b.warmUp = 30, 1, 2, time.Second, false
-		b.logLines, b.logRounds, b.statusCalls, b.soak = 40_000, 1, 2, 100
+		b.logLines, b.logRounds, b.statusCalls, b.soak, b.connections = 40_000, 1, 2, 100, 50
 	}
 	if *soak > 0 {
 		b.soak = *soak
+	}
+	if *connections > 0 {
+		b.connections = *connections
 	}
 	if err := b.run(*bin, *base, *who, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/abide-project/abide/client"
 )
 
@@ -40,13 +38,35 @@ func (b *bench) soakOne(k *kind) error {
 		return err
 	}
 	rounds := (b.soak + services - 1) / services
-	m := b.report.measure(fmt.Sprintf("soak, %d restarts of %d services", rounds*services, services), "", "back where it was")
+	m := b.report.measure(fmt.Sprintf("soak, %d restarts of %d services, %d control connections", rounds*services, services, b.connections), "", "back where it was")
 	m.Single, m.Floor = true, ""
 	m.measureState("before", i)
 	if err := b.sweeps(i, rounds); err != nil {
 		return err
 	}
+	if err := connections(i, b.connections); err != nil {
+		return err
+	}
+	i.rest(b)
 	m.measureState("after", i)
+	return nil
+}
+
+// connections asks over so many connections of their own, one after the other.
+func connections(i *instance, n int) error {
+	for range n {
+		c, err := client.Dial(i.setting.path("run"))
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		_, err = c.About(ctx)
+		cancel()
+		c.Close()
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -57,10 +77,14 @@ func (b *bench) sweeps(i *instance, n int) error {
 			return err
 		}
 	}
-	i.settle()
-	// The engine gives memory back on its way into idleness.
-	time.Sleep(min(b.idle, 15*time.Second))
+	i.rest(b)
 	return nil
+}
+
+// rest lets the engine give memory back, which it does on its way into idleness.
+func (i *instance) rest(b *bench) {
+	i.settle()
+	time.Sleep(min(b.idle, 15*time.Second))
 }
 
 func (m *measure) measureState(when string, i *instance) {
@@ -69,74 +93,4 @@ func (m *measure) measureState(when string, i *instance) {
 	m.add("descriptors "+when, float64(count(own, "fd")))
 	m.add("threads "+when, float64(count(own, "task")))
 	m.add("processes "+when, float64(len(own)))
-}
-
-// adopt kills the engine under all its services and measures how long it takes
-// until a new one answers for every one of them with the same pid as before.
-func (b *bench) adopt() {
-	for _, k := range b.kinds {
-		if k.name != "abide" {
-			continue
-		}
-		i, err := newInstance(k, b, b.services)
-		if err != nil {
-			b.report.fault("%v", err)
-			return
-		}
-		defer i.remove()
-		if _, err := i.start(); err != nil {
-			b.report.fault("%v", err)
-			i.end()
-			return
-		}
-		for range max(1, b.rounds*2) {
-			i.settle()
-			if err := b.adoptOnce(i); err != nil {
-				b.report.fault("cannot measure the adoption of services: %v", err)
-				break
-			}
-		}
-		if _, err := i.stop(); err != nil {
-			b.report.fault("%v", err)
-		}
-	}
-}
-
-func (b *bench) adoptOnce(i *instance) error {
-	c, err := client.Dial(i.setting.path("run"))
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	about, err := c.About(ctx)
-	if err != nil {
-		return err
-	}
-	begin := now()
-	if err := unix.Kill(about.Pid, unix.SIGKILL); err != nil {
-		return fmt.Errorf("cannot kill the engine: %w", err)
-	}
-	// The socket outlives the engine: this waits for the next one, it is not
-	// refused.
-	list, err := c.Status(ctx)
-	took := time.Duration(now() - begin)
-	if err != nil {
-		return err
-	}
-	if len(list) != b.services {
-		return fmt.Errorf("%d services are known after the engine's death, want %d", len(list), b.services)
-	}
-	for _, status := range list {
-		slot := 0
-		if _, err := fmt.Sscanf(status.Name, "s%d", &slot); err != nil || slot >= len(i.pids) {
-			return fmt.Errorf("a service is called %q", status.Name)
-		}
-		if status.State != "running" || status.Pid != i.pids[slot] {
-			return fmt.Errorf("%s is %s with pid %d after the engine's death, was running with %d", status.Name, status.State, status.Pid, i.pids[slot])
-		}
-	}
-	b.report.measure(fmt.Sprintf("engine SIGKILL -> answered for all %d, same pids", b.services), "ms", "<= 50").add("abide", milliseconds(took))
-	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/abide-project/abide/internal/sys/proctree"
 )
 
 // holder tells whether an abide holds the run directory, and the pid of its
@@ -24,25 +26,45 @@ func holder(run string) (pid int, held bool) {
 	}
 	buf := make([]byte, 64)
 	n, _ := f.ReadAt(buf, 0)
-	return pidOfLock(string(buf[:n])), true
+	pid, _ = namedInLock(string(buf[:n]))
+	return pid, true
 }
 
-// pidOfLock reads what a keeper writes into its lock, "PID START\n". What is not
-// that is 0.
-func pidOfLock(text string) int {
-	line, _, _ := strings.Cut(text, "\n")
-	first, _, _ := strings.Cut(line, " ")
-	pid, err := strconv.ParseUint(first, 10, 31)
+// keeperLives tells a keeper that holds its lock from one that is dead while
+// another process, an engine that replaces it or is about to end, still holds the
+// lock.
+func keeperLives(run string) bool {
+	text, err := os.ReadFile(filepath.Join(run, "lock"))
 	if err != nil {
-		return 0
+		return true
 	}
-	return int(pid)
+	pid, start := namedInLock(string(text))
+	return pid == 0 || lives(pid, start)
 }
 
-// keeperLives tells a keeper that holds its lock from an engine that holds it
-// while its keeper is being replaced.
-func keeperLives(pid int) bool {
-	return pid <= 0 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+// namedInLock reads what a keeper writes into its lock, "PID START\n". What is
+// not that is 0.
+func namedInLock(text string) (pid int, start uint64) {
+	line, _, _ := strings.Cut(text, "\n")
+	first, second, _ := strings.Cut(line, " ")
+	n, err := strconv.ParseUint(first, 10, 31)
+	if err != nil {
+		return 0, 0
+	}
+	if start, err = strconv.ParseUint(second, 10, 64); err != nil {
+		start = 0
+	}
+	return int(n), start
+}
+
+// lives tells whether a process that began then still runs: neither its remains,
+// which its parent has not taken yet, nor another with its pid count.
+func lives(pid int, start uint64) bool {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return false
+	}
+	stat, err := proctree.ReadStat("/proc", pid)
+	return err != nil || !stat.Gone() && (start == 0 || stat.Start == start)
 }
 
 // awaitRelease returns when nobody holds the run directory any more, or after

@@ -2,7 +2,7 @@ package cli
 
 import "testing"
 
-func TestPidOfLock(t *testing.T) {
+func TestTheLockNamesAKeeper(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int{
 		"4711 120034\n":   4711,
@@ -15,7 +15,7 @@ func TestPidOfLock(t *testing.T) {
 		"99999999999 5\n": 0,
 		"\x00\x00\x00":    0,
 	} {
-		if got := pidOfLock(text); got != want {
+		if got, _ := namedInLock(text); got != want {
 			t.Errorf("the lock %q names pid %d, want %d", text, got, want)
 		}
 	}

@@ -61,7 +61,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() {
 		c.Close()
 		// Whatever a test left running ends before its folder goes.
-		if pid, held := holder(w.run); held {
+		if pid, held := holder(w.run); held && pid > 1 {
 			syscall.Kill(pid, syscall.SIGKILL)
 			awaitRelease(w.run, 0)
 		}

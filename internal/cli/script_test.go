@@ -18,6 +18,7 @@ import (
 	"github.com/abide-project/abide/internal/api"
 	"github.com/abide-project/abide/internal/api/apitest"
 	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/sys/proctree"
 )
 
 // The command is run as the real programs are: abide itself by this test's
@@ -191,7 +192,9 @@ parsed:
 	lock, err := os.OpenFile(filepath.Join(run, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	must(err)
 	must(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
-	fmt.Fprintf(lock, "%d 4711\n", os.Getpid()) // as the keeper does: its pid and start time
+	stat, err := proctree.ReadStat("/proc", os.Getpid())
+	must(err)
+	fmt.Fprintf(lock, "%d %d\n", os.Getpid(), stat.Start) // as the keeper does
 	self, err := os.Executable()
 	must(err)
 	for n, arg := range args {
