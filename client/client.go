@@ -312,6 +312,12 @@ func (c *Client) Run(ctx context.Context, cmd Command) ([]Outcome, error) {
 		Environment: cmd.Environment, NoWait: cmd.NoWait, Timeout: durationText(cmd.Timeout)}, cmd.Waiting)
 }
 
+// Adopt makes a process that runs already a service, with no restart of it.
+func (c *Client) Adopt(ctx context.Context, a Adoption) ([]Outcome, error) {
+	return c.do(ctx, wire.PathAdopt, wire.Adopt{ID: newID(), Pid: a.Pid, Start: a.Start, As: a.As,
+		NoWait: a.NoWait, Timeout: durationText(a.Timeout)}, a.Waiting)
+}
+
 func newID() string { return strings.ToLower(rand.Text()) }
 
 // do asks, with the same id, until it has the outcome.

@@ -50,6 +50,7 @@ const (
 	Resume   = control.Resume
 	Apply    = control.Apply
 	Shutdown = control.Shutdown
+	Release  = control.Release
 )
 
 // The codes of errors and outcomes.
@@ -78,6 +79,16 @@ type Request struct {
 	// Signal is a name with or without SIG, or a number.
 	Signal string
 	// Waiting, if not nil, is told what is waited for.
+	Waiting func(text string)
+}
+
+// Adoption is a process that runs already and is to become a service.
+type Adoption struct {
+	Pid     int
+	Start   uint64 // field 22 of its /proc/PID/stat (proc_pid_stat(5)), as it was seen
+	As      string // the service's name
+	NoWait  bool
+	Timeout time.Duration
 	Waiting func(text string)
 }
 

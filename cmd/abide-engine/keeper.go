@@ -160,6 +160,11 @@ func (k *keeper) Ack(name string, run uint64) error {
 	return k.asked(err)
 }
 
+func (k *keeper) Keep(name string, run uint64, tag uint32, fd int) error {
+	_, err := k.link.Keep(name, run, tag, fd)
+	return err
+}
+
 func (k *keeper) Drop(name string, run uint64) error {
 	_, err := k.link.Drop(name, run, wire.AllTags)
 	return k.asked(err)

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/engine"
 	"github.com/abide-project/abide/internal/model"
 	"github.com/abide-project/abide/internal/svlog"
 )
@@ -32,18 +33,50 @@ func (l logs) Adopt(name string, run uint64, _, _ int, spec *model.Log) error {
 	if err != nil || l.nameless == nil {
 		return err
 	}
-	for stream, pipe := range map[svlog.Stream]svlog.Pipe{svlog.Stdout: pipes.Out, svlog.Stderr: pipes.Err} {
+	held := false
+	for _, stream := range []svlog.Stream{svlog.Stdout, svlog.Stderr} {
+		pipe := pipes.Out
+		if stream == svlog.Stderr {
+			pipe = pipes.Err
+		}
 		if pipe.Kind != svlog.PipeFIFO || pipe.ReadFD >= 0 {
 			continue
 		}
 		fd := l.nameless(name, run, stream, pipe.Path)
 		if fd < 0 {
+			if held {
+				continue // one pipe for both, as an adopted process may have
+			}
 			err = errors.Join(err, fmt.Errorf("its pipe %s is gone: what it writes there is not taken any more", pipe.Path))
 			continue
 		}
+		held = true
 		err = errors.Join(err, l.Manager.AdoptFD(name, run, stream, fd, spec))
 	}
 	return err
+}
+
+func (l logs) AdoptFD(name string, run uint64, stream engine.Stream, fd int, spec *model.Log) error {
+	of := svlog.Stdout
+	if stream == engine.Stderr {
+		of = svlog.Stderr
+	}
+	return l.Manager.AdoptFD(name, run, of, fd, spec)
+}
+
+func (l logs) Detach(name string, run uint64, done func(out, err string)) {
+	if err := l.Manager.Detach(name, run, done); err != nil {
+		l.say(err)
+		done("", "")
+	}
+}
+
+func (l logs) Reclaim(path, name string, run uint64, stream engine.Stream) error {
+	of := svlog.Stdout
+	if stream == engine.Stderr {
+		of = svlog.Stderr
+	}
+	return l.Manager.Reclaim(path, name, run, of)
 }
 
 func (l logs) Ended(name string, run uint64, done func()) {

@@ -46,6 +46,12 @@ func main() {
 		}
 		return
 	}
+	if len(args) == 2 && args[0] == "drain" {
+		if err := drain(args[1]); err != nil {
+			fail(err)
+		}
+		return
+	}
 	f, err := parseFlags(args)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "abide-engine: %v\nhint: abide daemon starts it\n", err)
@@ -156,7 +162,7 @@ func serve(f flags) error {
 	}, mainService(f), run.Dir, boot, func(err error) { out.Say(fmt.Sprintf("Cannot keep what is applied: %v", err)) })
 
 	ports := engine.Ports{
-		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Definitions: defs, Wishes: wishes,
+		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes,
 		Snapshot: snapshot, History: history, Console: out, Memory: &memory{},
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
 		Past:     evidence{run: f.run, mirror: mirror, groups: groupManager},

@@ -8,6 +8,7 @@ import (
 	"github.com/abide-project/abide/internal/contain"
 	"github.com/abide-project/abide/internal/engine"
 	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/outside"
 	"github.com/abide-project/abide/internal/spawn"
 	"github.com/abide-project/abide/internal/svlog"
 )
@@ -65,6 +66,15 @@ func (g groups) Adopt(name string, run uint64, pid int, start uint64) (engine.Gr
 	return wrap(g.m.Adopt(name, run, pid, start))
 }
 
+func (g groups) Take(name string, run uint64, pid int, start uint64) (engine.Group, error, error) {
+	inner, why, err := g.m.Take(name, run, pid, start)
+	taken, err := wrap(inner, err)
+	return taken, why, err
+}
+
+func (g groups) Owner(pid int) (name string, run uint64, mark string) { return g.m.Owner(pid) }
+func (g groups) Stranger(pid int) string                              { return g.m.Stranger(pid) }
+
 func (g groups) Kind() string     { return g.m.Kind() }
 func (g groups) Describe() string { return g.m.Describe() }
 
@@ -101,6 +111,23 @@ func cleaned(r contain.Result) engine.Cleaned {
 		out.Strays = append(out.Strays, engine.Stray{Pid: s.Pid, Comm: s.Comm, Why: s.Why})
 	}
 	return out
+}
+
+// processes is package outside as the engine's port.
+type processes struct{}
+
+const proc = "/proc"
+
+func (processes) Look(pid int) (outside.Process, error) { return outside.Look(proc, pid) }
+func (processes) Ancestors(pid int) []int               { return outside.Ancestors(proc, pid) }
+func (processes) SameNamespace(pid int) bool            { return outside.SameNamespace(proc, pid) }
+func (processes) Output(pid, fd int) outside.Output     { return outside.OutputOf(proc, pid, fd) }
+func (processes) OpenOutput(pid, fd int, seen outside.Output) (int, error) {
+	return outside.OpenOutput(proc, pid, fd, seen)
+}
+
+func (processes) Readers(pipe outside.Output, except func(int) bool) ([]outside.Reader, error) {
+	return outside.Readers(proc, pipe, except)
 }
 
 // console is abide's own standard error, a line at a time.

@@ -154,6 +154,21 @@ func (s *Server) run(k *call) {
 		Run: &control.RunSpec{Name: body.Name, Command: body.Command, Directory: body.Directory, Environment: body.Environment}})
 }
 
+func (s *Server) adopt(k *call) {
+	var body wire.Adopt
+	if err := k.body(&body); err != nil {
+		k.refuse(err)
+		return
+	}
+	timeout, err := duration(body.Timeout)
+	if err != nil {
+		k.refuse(err)
+		return
+	}
+	s.execute(k, control.Request{ID: body.ID, Who: k.who, Verb: control.Adopt, NoWait: body.NoWait, Timeout: timeout,
+		Pid: body.Pid, Start: body.Start, As: body.As})
+}
+
 // execute asks the supervisor and, when the client reads NDJSON, tells it what
 // is waited for meanwhile.
 func (s *Server) execute(k *call, req control.Request) {

@@ -45,6 +45,8 @@ var routes = []route{
 		body: wire.Action{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).shutdown},
 	{method: "POST", path: wire.PathRun, summary: "Run a command as a transient service.",
 		body: wire.Run{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).run},
+	{method: "POST", path: wire.PathAdopt, summary: "Make a process that runs already a service.",
+		body: wire.Adopt{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).adopt},
 	{method: "POST", path: wire.PathWait, summary: "Answer when each named service has reached a state.",
 		body: wire.Wait{}, answer: []control.Status{}, serve: (*Server).wait},
 	{method: "GET", path: wire.PathEvents, summary: "What happened, one event a line.",

@@ -32,6 +32,7 @@ type options struct {
 	name string
 	env  []string
 	dir  string
+	as   string // of adopt
 
 	config        []string
 	log           string

@@ -96,6 +96,19 @@ again, use abide apply.`,
 With --wait its output is shown and its exit code is passed on (128+n for a signal);
 125 means that abide could not run it, 126 that it is no program, 127 that it was not found.`,
 			example: "abide run --wait -- /usr/bin/backup --full", min: 1, max: -1, flags: runFlags, run: (*app).runCommand},
+		{name: "adopt", args: "PID --as NAME", group: groupServices,
+			summary: "put a process that runs already under supervision, with no restart",
+			long: `The process keeps its pid and does not notice. With a definition of that name it is its next
+run; without one a service is made of what can be seen of it, which is not started again
+when it ends. Its output comes into the log if it is a pipe that nobody else reads;
+otherwise it stays where it goes, and status says where that is.`,
+			example: "abide adopt 4711 --as nginx", min: 1, max: 1, flags: adoptFlags, run: (*app).adopt},
+		{name: "release", args: "NAME...", group: groupServices,
+			summary: "let the processes of services go on without abide",
+			long: `The process keeps its pid, nothing is sent to it, and abide does not end it any more, not
+even at its own end. What it writes goes on into its log. The service is stopped; while the
+process lives it is not started, but abide adopt takes it back.`,
+			example: "abide release redis", min: 1, max: -1, complete: completeServices, flags: actionFlags(), run: action("release")},
 		{name: "wait", args: "NAME...", group: groupLook,
 			summary: "wait until services reach a state, or end",
 			long:    "Without --for it waits until the run of each has ended.",

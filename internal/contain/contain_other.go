@@ -29,6 +29,17 @@ func (m *Manager) Adopt(name string, run uint64, pid int, start uint64) (Group, 
 	return nil, errors.ErrUnsupported
 }
 
+// Take refuses.
+func (m *Manager) Take(name string, run uint64, pid int, start uint64) (taken Group, why error, failed error) {
+	return nil, nil, errors.ErrUnsupported
+}
+
+// Owner knows of none.
+func (m *Manager) Owner(pid int) (name string, run uint64, mark string) { return "", 0, "" }
+
+// Stranger knows of none.
+func (m *Manager) Stranger(pid int) string { return "" }
+
 // Sweep does nothing.
 func (m *Manager) Sweep() {}
 

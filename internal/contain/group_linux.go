@@ -26,7 +26,9 @@ type group struct {
 	run  uint64
 	leaf leaf // base is nil without a control group
 
-	killed atomic.Bool // KILL was sent to something of the run
+	foreign  bool        // the main process is no child of a keeper
+	formerly key         // the run of an earlier life that its processes name
+	killed   atomic.Bool // KILL was sent to something of the run
 
 	mu     sync.Mutex
 	dirFD  int
@@ -106,7 +108,7 @@ func (g *group) findReaper() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reaper = 0
-	if g.Kind() != Traced || g.main.start != 0 && g.main.start >= g.m.keeperStart {
+	if g.Kind() != Traced || !g.foreign && g.main.start != 0 && g.main.start >= g.m.keeperStart {
 		return
 	}
 	stat, err := proctree.ReadStat(g.m.proc, g.main.pid)

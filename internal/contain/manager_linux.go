@@ -198,6 +198,7 @@ func (m *Manager) Adopt(name string, run uint64, pid int, start uint64) (Group, 
 		return old, nil
 	}
 	m.findLeaf(g, pid, start)
+	g.foreign = g.leaf.base == nil && m.isForeign(pid, start)
 	m.groups[key{name, run}] = g
 	g.findReaper()
 	m.mu.Unlock()
@@ -205,6 +206,16 @@ func (m *Manager) Adopt(name string, run uint64, pid int, start uint64) (Group, 
 		g.SetMain(pid, start)
 	}
 	return g, nil
+}
+
+// isForeign says whether a main process was started by nobody of ours: it is
+// younger than the keeper and not its child.
+func (m *Manager) isForeign(pid int, start uint64) bool {
+	if m.proc == "" || pid <= 0 || start < m.keeperStart {
+		return false
+	}
+	stat, err := proctree.ReadStat(m.proc, pid)
+	return err == nil && stat.Start == start && stat.Ppid != m.keeper
 }
 
 func (m *Manager) newGroup(name string, run uint64) *group {

@@ -280,7 +280,7 @@ func (t *tracer) judge(stat *proctree.Stat) (member, elsewhere bool) {
 	}
 	of := t.claimOf(stat)
 	switch {
-	case of == key{g.name, g.run}:
+	case of == key{g.name, g.run}, of != key{} && of == g.formerly:
 		return true, false
 	case of != key{} && m.knows(of):
 		return false, true

@@ -88,6 +88,8 @@ const (
 	Apply    Verb = "apply"
 	Shutdown Verb = "shutdown"
 	Run      Verb = "run"
+	Adopt    Verb = "adopt"   // a process that runs already becomes a service
+	Release  Verb = "release" // its process goes on without abide
 )
 
 // Request asks for a verb. ID makes it repeatable: a second request with the
@@ -103,6 +105,9 @@ type Request struct {
 	Timeout time.Duration     // 0: as long as it takes
 	Signal  int               // for Signal
 	Run     *RunSpec          // for Run
+	Pid     int               // for Adopt: the process
+	Start   uint64            // and its field 22 of /proc/PID/stat, as the asker saw it
+	As      string            // the service it becomes
 	Trace   func(line string) // told what is waited for, may be nil
 }
 

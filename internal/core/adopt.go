@@ -60,3 +60,25 @@ func (m *machine) lost(ev *Event) {
 		m.rest(Down, CauseNone)
 	}
 }
+
+// taken begins a run with a process that was there already. Where one of the
+// service lives, or may, there is no room for another.
+func (m *machine) taken(ev *Event) {
+	s := m.s
+	if s.Live() || s.Phase == Spawning || s.Phase == Cleaning || ev.Run <= s.Run {
+		return
+	}
+	*s = State{Wanted: true, Run: ev.Run}
+	m.spawned(m.moment(ev.At))
+}
+
+// released ends a run whose process does not end. A frozen one would stay frozen
+// with nobody to thaw it, and one that is being stopped has its signal.
+func (m *machine) released() {
+	s := m.s
+	if s.Paused || s.Phase != Starting && s.Phase != Running {
+		return
+	}
+	s.Wanted, s.Once = false, false
+	m.rest(Down, CauseNone)
+}

@@ -129,6 +129,17 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 		return Event{Kind: EvCleaned, Run: runs}
 	})
 
+	// A process comes from outside, or leaves.
+	add("taken", func(n *node) bool { return !n.w.alive && !n.w.spawnDue && !n.w.cleanDue }, func(n *node) Event {
+		n.w = world{alive: true, wanted: true, lastStep: -1}
+		return Event{Kind: EvTaken, Run: runs + 1}
+	})
+	add("released", func(n *node) bool { return n.w.alive && !n.w.paused && (n.s.Phase == Starting || n.s.Phase == Running) },
+		func(n *node) Event {
+			n.w = world{lastStep: -1, autos: n.w.autos, fresh: n.w.fresh}
+			return Event{Kind: EvReleased, Run: runs}
+		})
+
 	// A new caller. What the last one was told to do may not have been done.
 	for _, done := range []bool{false, true} {
 		for _, ready := range []bool{false, true} {
@@ -208,10 +219,14 @@ func (w *world) forgetActions(paused bool) {
 // idle lists news that mean nothing at n: of an old run, or told twice.
 func idle(n *node) []Event {
 	var list []Event
-	for _, kind := range []EventKind{EvSpawned, EvSpawnFailed, EvReady, EvExited, EvCleaned, EvAdopted} {
+	for _, kind := range []EventKind{EvSpawned, EvSpawnFailed, EvReady, EvExited, EvCleaned, EvAdopted, EvReleased, EvTaken} {
 		list = append(list, Event{Kind: kind, Run: runs - 1, End: Crash, Ready: true})
 	}
+	list = append(list, Event{Kind: EvTaken, Run: runs})
 	w := &n.w
+	if w.alive || w.spawnDue || w.cleanDue {
+		list = append(list, Event{Kind: EvTaken, Run: runs + 1})
+	}
 	if !w.spawnDue {
 		list = append(list, Event{Kind: EvSpawned, Run: runs}, Event{Kind: EvSpawnFailed, Run: runs, Permanent: true})
 	}

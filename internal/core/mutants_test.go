@@ -274,6 +274,16 @@ var mutants = map[string]stepFunc{
 		}
 		return next, a
 	},
+	"a process is taken in beside one that lives": hears(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvTaken && s.Phase == Running {
+			s.Phase = Down
+		}
+	}),
+	"what was released is still wanted": after(func(_ *Config, _ State, ev Event, _ Time, s *State, _ *Actions) {
+		if ev.Kind == EvReleased {
+			s.Wanted = true
+		}
+	}),
 	"a spawn failure after a stop is retried": before(func(_ *Config, s *State, ev *Event) {
 		if ev.Kind == EvSpawnFailed {
 			s.Wanted = true

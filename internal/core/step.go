@@ -58,6 +58,12 @@ func (m *machine) event(ev *Event) {
 		m.adopted(ev)
 	case EvLost:
 		m.lost(ev)
+	case EvTaken:
+		m.taken(ev)
+	case EvReleased:
+		if ev.Run == s.Run {
+			m.released()
+		}
 	case EvSpawned:
 		if s.Phase == Spawning && ev.Run == s.Run {
 			m.spawned(m.moment(ev.At))

@@ -86,6 +86,8 @@ const (
 	EvNeed        // boot or another service wants it up: as EvStart for what is not wanted yet, nothing else
 	EvHurry       // a stop or a clean-up under way skips its waits: KILL now
 	EvLost        // Run, the highest number ever given out: a new engine found no run alive and no end unreported; Unsure
+	EvTaken       // Run, above all before: a process that nobody spawned is the run from now on; At
+	EvReleased    // Run: its process goes on without us
 
 	eventKinds
 )
@@ -100,7 +102,7 @@ type Event struct {
 	Ready     bool   // EvAdopted
 	Rand      uint32 // a random number for the jitter of a delay that this event may begin
 	Run       uint64
-	At        Time // EvAdopted, EvSpawned: when the run began; EvExited: when it ended. 0 means now
+	At        Time // EvAdopted, EvSpawned, EvTaken: when the run began; EvExited: when it ended. 0 means now
 }
 
 // ActionKind names what must be done.

@@ -40,6 +40,9 @@ func Reason(old State, ev Event, s State) string {
 	}
 	switch s.Phase {
 	case Down:
+		if ev.Kind == EvReleased {
+			return "it was released and goes on without us"
+		}
 		if old.Live() || old.Phase == Cleaning || old.Phase == Spawning {
 			return "it was stopped"
 		}
@@ -48,6 +51,8 @@ func Reason(old State, ev Event, s State) string {
 		return "its program runs and is not ready yet"
 	case Running:
 		switch {
+		case ev.Kind == EvTaken:
+			return "a process that ran already was adopted"
 		case ev.Kind == EvAdopted:
 			return "its program was found running"
 		case ev.Kind == EvReady:
@@ -178,7 +183,7 @@ func (e End) String() string { return word(endWords[:], uint8(e)) }
 var eventWords = [...]string{
 	"none", "start", "start-once", "stop", "restart", "clear", "pause", "resume",
 	"spawned", "spawn-failed", "ready", "exited", "cleaned", "redefined", "adopted", "tick",
-	"need", "hurry", "lost",
+	"need", "hurry", "lost", "taken", "released",
 }
 
 // String is the kind as a short stable word.

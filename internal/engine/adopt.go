@@ -101,6 +101,9 @@ func (e *Engine) known(name string) *service {
 		return nil
 	}
 	s := e.add(name, def)
+	if s.transient = len(def.Files) == 0; s.transient {
+		return s // a command or an adopted process: it never had a file
+	}
 	s.gone = true
 	return s
 }
@@ -133,6 +136,12 @@ func (e *Engine) reconcile(s *service, r Record) {
 		e.Exited(r.Exit)
 		e.settle()
 	}
+	if r.Live && r.Run == s.wish.Released.Run && r.Pid == s.wish.Released.Pid {
+		e.claim(s)
+		e.letGo(s, func() {}) // a former engine died at it
+		e.settle()
+		return
+	}
 	if s.st.Phase == core.Stopping && int(s.info.SentStep) <= int(s.st.StopStep) {
 		e.signalStep(s, s.st.Run, int(s.st.StopStep))
 	}
@@ -159,7 +168,7 @@ type heldRun struct {
 func (e *Engine) takeOver(s *service, r Record) {
 	calm := r.Live && s.st.Run == r.Run && s.st.Phase == core.Running
 	s.info.Pid, s.info.StartTime = int32(r.Pid), r.StartTime
-	s.claim = r.Run
+	s.claim, s.outside = r.Run, r.Live && !slices.Contains(r.Held, r.Run)
 	if calm {
 		e.unclaimed = append(e.unclaimed, s)
 		return
@@ -174,7 +183,8 @@ func (e *Engine) claim(s *service) {
 		return
 	}
 	s.claim = 0
-	if err := e.ports.Logs.Adopt(s.name, run, int(s.info.UID), int(s.info.GID), &s.def.Log); err != nil {
+	err := e.ports.Logs.Adopt(s.name, run, int(s.info.UID), int(s.info.GID), &s.def.Log)
+	if err != nil && e.elsewhere(s) == "" {
 		e.record(s.name, run, "log", fmt.Sprintf("cannot take over the output: %v", err), nil)
 	}
 	group, err := e.ports.Groups.Adopt(s.name, run, int(s.info.Pid), s.info.StartTime)

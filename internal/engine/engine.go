@@ -85,6 +85,8 @@ type Engine struct {
 	done      bool
 	failure   error // why it could not take over, see Failure
 	uid, pid  int
+	detaching int          // released runs whose output nobody takes yet
+	aside     func(func()) // runs what may block outside the loop
 }
 
 type pending struct {
@@ -105,6 +107,7 @@ func New(opts Options, ports Ports) *Engine {
 		waiters:    map[*waiter]struct{}{},
 		uid:        os.Getuid(),
 		pid:        os.Getpid(),
+		aside:      func(f func()) { go f() },
 	}
 }
 
@@ -284,6 +287,7 @@ func (e *Engine) begin() {
 		e.done, e.code = true, 1
 		return
 	}
+	e.drainAgain()
 	for _, s := range e.services {
 		if s.adopted || !e.wantedAtBoot(s) {
 			continue

@@ -23,6 +23,10 @@ func (e *Engine) Exited(x Exit) {
 		e.auxEnded(x.Name, x.Run, x)
 		return
 	}
+	if s.adopting != nil && s.adopting.run == x.Run {
+		s.adopting.exit = &x
+		return
+	}
 	if x.Run != s.st.Run || x.Run <= s.info.Last.Run {
 		_ = e.ports.Keeper.Ack(x.Name, x.Run)
 		return

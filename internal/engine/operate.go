@@ -76,6 +76,8 @@ func (e *Engine) carryOut(req control.Request) ([]control.Outcome, []*waiter, er
 			return nil, nil, err
 		}
 		return e.runTransient(req)
+	case control.Adopt:
+		return e.adoptProcess(req)
 	}
 	if len(req.Names) == 0 {
 		return nil, nil, &control.Error{Code: control.Usage, Message: fmt.Sprintf("cannot %s: no service is named", req.Verb), Hint: fmt.Sprintf("abide %s NAME", req.Verb)}
@@ -152,7 +154,10 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 	case control.Stop:
 		return e.stop(req, s)
 	case control.Restart:
-		e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started = false, true })
+		if o, held := e.heldBack(req.Verb, s); held {
+			return o, nil
+		}
+		e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started, w.Released = false, true, state.Released{} })
 		old := s.st.Run
 		e.feed(s, core.Event{Kind: core.EvRestart})
 		return control.Outcome{}, e.waitFor(s, waitUp, old, note)
@@ -182,6 +187,8 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 			return refuse(s, control.Failed, "cannot send %s to %s: %v", model.SignalName(req.Signal), s.name, err), nil
 		}
 		return done(s, "sent "+model.SignalName(req.Signal)), nil
+	case control.Release:
+		return e.releaseProcess(req, s)
 	case control.Pause, control.Resume:
 		return e.pause(req, s)
 	}
@@ -193,7 +200,10 @@ func (e *Engine) start(req control.Request, s *service, note string) (control.Ou
 	if req.Once {
 		kind = core.EvStartOnce
 	}
-	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started = false, true })
+	if o, held := e.heldBack(req.Verb, s); held {
+		return o, nil
+	}
+	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started, w.Released = false, true, state.Released{} })
 	if s.st.Phase == core.Running && s.st.Wanted {
 		return done(s, join("already running", note)), nil
 	}

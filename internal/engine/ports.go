@@ -7,6 +7,7 @@ import (
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/diag"
 	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/outside"
 	"github.com/abide-project/abide/internal/state"
 	"github.com/abide-project/abide/internal/svlog"
 )
@@ -18,6 +19,7 @@ type Ports struct {
 	Compiler    Compiler
 	Logs        Logs
 	Groups      Groups
+	Processes   Processes
 	Definitions Definitions
 	Wishes      Wishes
 	Snapshot    Snapshot
@@ -83,6 +85,8 @@ type Keeper interface {
 	// not sent again.
 	SignalOnce(name string, run uint64, signo int, to Scope, once uint64) error
 	Ack(name string, run uint64) error
+	// Keep gives the keeper a copy of a descriptor to hold for a run.
+	Keep(name string, run uint64, tag uint32, fd int) error
 	Drop(name string, run uint64) error // all that is held for the run
 	Forget(name string) error
 	// List returns every record the keeper has. Without them an engine can do
@@ -154,10 +158,26 @@ type RunContext struct {
 	Record bool
 }
 
+// Stream is an output of a run.
+type Stream uint8
+
+// The streams, by the tag under which the keeper holds their pipes.
+const (
+	Stdout = Stream(HoldOut)
+	Stderr = Stream(HoldErr)
+)
+
 // Logs captures what services write. See svlog.Manager.
 type Logs interface {
 	Begin(name string, run uint64, uid, gid int, spec *model.Log) (svlog.Pipes, error)
+	// Adopt takes up the pipes of a run: by their names, or as the keeper holds them.
 	Adopt(name string, run uint64, uid, gid int, spec *model.Log) error
+	// AdoptFD takes up a stream by the read end of its pipe, which it takes over.
+	AdoptFD(name string, run uint64, stream Stream, fd int, spec *model.Log) error
+	// Detach lets others read the pipes of a run; done is told their names by then,
+	// from any goroutine. Reclaim gives one of them the name of a run's again.
+	Detach(name string, run uint64, done func(out, err string))
+	Reclaim(path, name string, run uint64, stream Stream) error
 	Ended(name string, run uint64, done func())
 	Configure(name string, spec *model.Log)
 	Note(name string, run uint64, text string)
@@ -177,6 +197,7 @@ type Group interface {
 	SetMain(pid int, start uint64)
 	// Snapshot remembers who belongs to the run while its main process can tell.
 	Snapshot()
+	Members() []int
 	SignalAll(signo int) error
 	Freeze() error
 	Thaw() error
@@ -212,8 +233,27 @@ type Stray struct {
 type Groups interface {
 	Prepare(name string, run uint64) (Group, error)
 	Adopt(name string, run uint64, pid int, start uint64) (Group, error)
+	// Take makes the group of a run whose main process nobody of ours started, and
+	// moves its processes there. why says why they are only traced, if so. It may
+	// block for milliseconds.
+	Take(name string, run uint64, pid int, start uint64) (group Group, why, err error)
+	// Owner says which known run a process belongs to, and what shows it; mark is ""
+	// if it belongs to none. Stranger names the group of another abide's run.
+	Owner(pid int) (name string, run uint64, mark string)
+	Stranger(pid int) string
 	Kind() string // of a run to come: cgroup, traced or none
 	Describe() string
+}
+
+// Processes tells what can be seen of processes that abide did not start. See
+// package outside.
+type Processes interface {
+	Look(pid int) (outside.Process, error)
+	Ancestors(pid int) []int
+	SameNamespace(pid int) bool
+	Output(pid, fd int) outside.Output
+	Readers(pipe outside.Output, except func(pid int) bool) ([]outside.Reader, error)
+	OpenOutput(pid, fd int, seen outside.Output) (int, error)
 }
 
 // Loaded is everything that was read from definition folders.

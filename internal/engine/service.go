@@ -29,9 +29,11 @@ type service struct {
 	handed    PastRun   // a run without a record that the keeper was asked to take over
 	mirrored  PastRun   // what the mirror was told last
 
-	group    Group    // of the run that lives or is being cleaned up
-	groupRun uint64   // whose it is
-	program  *Program // of the last spawn, to put failures into words
+	group    Group     // of the run that lives or is being cleaned up
+	groupRun uint64    // whose it is
+	adopting *adoption // a process on its way to being its run
+	outside  bool      // its output may go elsewhere, see Engine.elsewhere
+	program  *Program  // of the last spawn, to put failures into words
 	strays   []Stray
 	fault    string // why it could not be started, in full
 	hint     string // what to do about that

@@ -90,7 +90,7 @@ func (e *Engine) living() []string {
 // finishIfIdle ends abide once a shutdown has nothing left to wait for.
 func (e *Engine) finishIfIdle() {
 	sd := e.stopping
-	if sd == nil || e.done || len(e.queue) > 0 {
+	if sd == nil || e.done || len(e.queue) > 0 || e.detaching > 0 {
 		return
 	}
 	for _, s := range e.services {

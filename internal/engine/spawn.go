@@ -18,6 +18,14 @@ const slowFiles = 10 * time.Second
 // an event, so that the core's back-off and limits hold for every failure alike.
 func (e *Engine) spawn(s *service, run uint64) {
 	s.refusal = 0
+	if s.adopting != nil {
+		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: it is adopting process %d", s.name, s.adopting.pid))
+		return
+	}
+	if text := e.stillReleased(s); text != "" {
+		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: %s", s.name, text))
+		return
+	}
 	uid, gid, err := e.ports.Compiler.Account(s.def)
 	if err != nil {
 		e.spawnFailed(s, run, err.Error())
@@ -124,6 +132,10 @@ func (e *Engine) spawnFailed(s *service, run uint64, reason string) {
 // Spawned is the keeper's answer: the process lives.
 func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 	s := e.services[name]
+	if s != nil && s.adopting != nil && s.adopting.run == run {
+		e.adoptionTaken(s)
+		return
+	}
 	if s == nil || run != s.st.Run {
 		return // an auxiliary command's, or old news
 	}
@@ -155,6 +167,13 @@ func (e *Engine) Refused(name string, run uint64, op int, errno int, reason stri
 	}
 	if s.handed.Run == run && s.handed.Pid != 0 {
 		e.handingRefused(s, run, reason)
+		return
+	}
+	if s.adopting != nil && s.adopting.run == run {
+		if errno != 0 {
+			reason = join(reason, errnoText(errno))
+		}
+		e.adoptionRefused(s, reason)
 		return
 	}
 	if run != s.st.Run || s.st.Phase != core.Spawning {

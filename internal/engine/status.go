@@ -71,8 +71,11 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 		if !s.enabled() {
 			st.Why = "disabled: it runs until it is stopped"
 		}
+		st.Why = join(st.Why, e.elsewhere(s))
 	case core.Down:
 		switch {
+		case s.wish.Released.Pid != 0:
+			st.Why = e.releasedText(s)
 		case s.wish.Stopped:
 			st.Why = fmt.Sprintf("stopped by uid %d at %s", s.wish.By, s.wish.At.UTC().Format(time.RFC3339))
 		case !s.enabled():

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/diag"
 	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/outside"
 	"github.com/abide-project/abide/internal/state"
 	"github.com/abide-project/abide/internal/svlog"
 )
@@ -38,6 +40,11 @@ type world struct {
 	crashIn int // calls through a port until the engine dies; 0: never
 	ignores map[string]bool
 	said    []string
+	others  map[int]outside.Process // processes that nobody of ours started
+	owners  map[int]string          // services that processes belong to
+	writes  map[int]outside.Output  // where processes write to
+	readers []outside.Reader        // of any pipe
+	outputs []string                // taken by descriptor
 
 	past Past // nil: nothing is ever lost
 	lost bool // the keeper says that its records were
@@ -84,8 +91,9 @@ func (w *world) boot() {
 	defer func() { w.boots++ }()
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w, Memory: w, Past: w.past,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w, Memory: w, Past: w.past,
 	})
+	w.eng.aside = func(f func()) { f() }
 	w.eng.timer = time.NewTimer(time.Hour)
 	w.eng.timer.Stop()
 	w.guard(w.eng.begin)
@@ -384,6 +392,12 @@ func (k *fakeKeeper) Ack(name string, run uint64) error {
 	return nil
 }
 
+func (k *fakeKeeper) Keep(name string, run uint64, tag uint32, fd int) error {
+	k.w.port()
+	k.held[name] = append(k.held[name], run)
+	return nil
+}
+
 func (k *fakeKeeper) Drop(name string, run uint64) error {
 	k.w.port()
 	k.held[name] = slices.DeleteFunc(k.held[name], func(r uint64) bool { return r == run })
@@ -439,6 +453,20 @@ func (l fakeLogs) Begin(string, uint64, int, int, *model.Log) (svlog.Pipes, erro
 	return svlog.Pipes{Out: none, Err: none}, nil
 }
 func (l fakeLogs) Adopt(string, uint64, int, int, *model.Log) error { l.w.port(); return nil }
+func (l fakeLogs) AdoptFD(name string, run uint64, stream Stream, fd int, _ *model.Log) error {
+	l.w.port()
+	l.w.outputs = append(l.w.outputs, fmt.Sprintf("%s.%d %s from %d", name, run, streamWords[stream], fd))
+	return nil
+}
+func (l fakeLogs) Detach(name string, run uint64, done func(out, err string)) {
+	l.w.port()
+	done("/run/abide/services/"+name+"/1.out.released", "")
+}
+func (l fakeLogs) Reclaim(path, name string, run uint64, stream Stream) error {
+	l.w.port()
+	l.w.outputs = append(l.w.outputs, fmt.Sprintf("%s is %s.%d", path, name, run))
+	return nil
+}
 func (l fakeLogs) Ended(_ string, _ uint64, done func()) {
 	l.w.port()
 	if l.w.holdLogs {
@@ -474,6 +502,18 @@ func (g fakeGroups) Adopt(name string, run uint64, _ int, _ uint64) (Group, erro
 	}
 	return g.Prepare(name, run)
 }
+func (g fakeGroups) Take(name string, run uint64, pid int, start uint64) (Group, error, error) {
+	group, err := g.Prepare(name, run)
+	return group, nil, err
+}
+func (g fakeGroups) Owner(pid int) (string, uint64, string) {
+	if name := g.w.owners[pid]; name != "" {
+		return name, 1, "its control group"
+	}
+	return "", 0, ""
+}
+func (g fakeGroups) Stranger(int) string { return "" }
+
 func (g fakeGroups) Kind() string     { return "cgroup" }
 func (g fakeGroups) Describe() string { return "simulated" }
 
@@ -491,6 +531,7 @@ func (g *fakeGroup) CloseDir()           {}
 func (g *fakeGroup) JoinPaths() []string { return nil }
 func (g *fakeGroup) SetMain(int, uint64) {}
 func (g *fakeGroup) Snapshot()           {}
+func (g *fakeGroup) Members() []int      { return nil }
 func (g *fakeGroup) SignalAll(int) error { return nil }
 func (g *fakeGroup) Freeze() error       { return nil }
 func (g *fakeGroup) Thaw() error         { return nil }
@@ -502,6 +543,22 @@ func (g *fakeGroup) Clean(_ context.Context, _ time.Duration) Cleaned {
 	return Cleaned{Ended: int(g.leftovers.Swap(0))}
 }
 func (g *fakeGroup) Kill(ctx context.Context) Cleaned { return g.Clean(ctx, 0) }
+
+type fakeProcesses struct{ w *world }
+
+func (p fakeProcesses) Look(pid int) (outside.Process, error) {
+	if one, ok := p.w.others[pid]; ok {
+		return one, nil
+	}
+	return outside.Process{}, fs.ErrNotExist
+}
+func (p fakeProcesses) Ancestors(int) []int              { return []int{50, 1} }
+func (p fakeProcesses) SameNamespace(pid int) bool       { return pid != 77 }
+func (p fakeProcesses) Output(pid, _ int) outside.Output { return p.w.writes[pid] }
+func (p fakeProcesses) Readers(outside.Output, func(int) bool) ([]outside.Reader, error) {
+	return p.w.readers, nil
+}
+func (p fakeProcesses) OpenOutput(_, fd int, _ outside.Output) (int, error) { return 2000 + fd, nil }
 
 type fakeDefinitions struct{ w *world }
 

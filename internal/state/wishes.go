@@ -27,8 +27,18 @@ type Wish struct {
 	Stopped bool // held against triggers and dependents
 	Started bool // runs although it is disabled
 
+	Released Released // the process that lives on without abide
+
 	By int       // the uid that gave the last wish
 	At time.Time // and when
+}
+
+// Released names a process that was let go: by pid, by start time (field 22 of
+// /proc/PID/stat) and by the run that it was. The zero value is none.
+type Released struct {
+	Pid   int    `json:"pid"`
+	Start uint64 `json:"start"`
+	Run   uint64 `json:"run"`
 }
 
 // Wishes holds the operators' wishes. Whether a service is enabled is kept in the
@@ -54,12 +64,13 @@ type enabledJSON struct {
 type orderJSON struct {
 	Stopped bool      `json:"stopped,omitempty"`
 	Started bool      `json:"started,omitempty"`
+	Release *Released `json:"released,omitempty"`
 	By      int       `json:"by"`
 	At      time.Time `json:"at"`
 }
 
 // wishFields are the fields of both.
-var wishFields = []string{"enabled", "stopped", "started", "by", "at"}
+var wishFields = []string{"enabled", "stopped", "started", "released", "by", "at"}
 
 // LoadWishes reads the wishes. Both directories may be nil: then what would be
 // stored there is kept in memory only. A file with something in it that cannot be
@@ -92,6 +103,9 @@ func LoadWishes(run, state *Dir, bootID string) (w *Wishes, problems []error) {
 		}
 		wish := w.wishes[name]
 		wish.Stopped, wish.Started = stored.Stopped, stored.Started
+		if stored.Release != nil {
+			wish.Released = *stored.Release
+		}
 		wish.By, wish.At = stored.By, stored.At
 		w.wishes[name] = wish
 	}
@@ -132,9 +146,12 @@ func (w *Wishes) Set(name string, wish Wish) error {
 	if old.Enabled != wish.Enabled || w.enabled.unsaved {
 		errs = append(errs, w.enabled.set(name, enabledFields(wish), wish.Enabled != Unset))
 	}
-	if old.Stopped != wish.Stopped || old.Started != wish.Started || w.orders.unsaved ||
+	if old.Stopped != wish.Stopped || old.Started != wish.Started || old.Released != wish.Released || w.orders.unsaved ||
 		(wish.Stopped || wish.Started) && (old.By != wish.By || !old.At.Equal(wish.At)) {
 		fields := orderJSON{Stopped: wish.Stopped, Started: wish.Started, By: wish.By, At: wish.At}
+		if wish.Released != (Released{}) {
+			fields.Release = &wish.Released
+		}
 		errs = append(errs, w.orders.set(name, fields, wish.Stopped || wish.Started))
 	}
 	return errors.Join(errs...)

@@ -98,6 +98,10 @@ func (m *Manager) retire(src *source) {
 	if src.path == "" {
 		return
 	}
+	if src.released {
+		unix.Rename(src.path, src.path+releasedSuffix)
+		return
+	}
 	svc := src.svc
 	m.mu.Lock()
 	keep := src.eof && len(svc.spares) < sparesMax && !svc.forgotten

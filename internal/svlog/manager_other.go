@@ -3,6 +3,7 @@
 package svlog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -39,6 +40,28 @@ const (
 
 // AdoptFD refuses.
 func (*Manager) AdoptFD(string, uint64, Stream, int, *model.Log) error { return errSystem }
+
+// Nameless is what Detach calls a pipe without a name.
+const Nameless = "-"
+
+// Detach refuses.
+func (*Manager) Detach(string, uint64, func(out, err string)) error { return errSystem }
+
+// Reclaim refuses.
+func (*Manager) Reclaim(string, string, uint64, Stream) error { return errSystem }
+
+// DrainPlan is what Drain is to do.
+type DrainPlan struct {
+	Dir    string
+	LogDir string
+	Name   string
+	Run    uint64
+	Pipes  [2]string
+	Log    model.Log
+}
+
+// Drain refuses.
+func Drain(context.Context, DrainPlan) error { return errSystem }
 
 // Rebuild refuses.
 func (*Manager) Rebuild() error { return errSystem }

@@ -57,10 +57,12 @@ type source struct {
 	safe    bool // all its records are in the journal
 	placed  bool // sinks and console are those of the definition
 	fromRec bool // its sinks are those in the record: no definition is known
-	eof     bool // nobody has it open for writing
-	turns   int  // taken since its run was abandoned
-	queued  bool
-	closed  bool
+	// released: the pipe is another's to read once this source is closed.
+	released bool
+	eof      bool // nobody has it open for writing
+	turns    int  // taken since its run was abandoned
+	queued   bool
+	closed   bool
 
 	blocks   atomic.Bool // one of its logs has when_full = "block"
 	relieved relieved    // guarded by relief.mu
@@ -265,6 +267,11 @@ func (m *Manager) attachFD(r *run, s stream, fd int, pipe *unix.Stat_t) {
 	src := &source{
 		id: uint64(r.slot)<<1 | uint64(s), run: r, svc: r.svc, name: r.key.name, number: r.key.number,
 		stream: s, rec: r.rec, fd: fd,
+	}
+	// A pipe that lies where this run's would be is removed with the run.
+	var named unix.Stat_t
+	if path := m.fifo(r.key, s); unix.Lstat(path, &named) == nil && named.Ino == pipe.Ino && named.Dev == pipe.Dev {
+		src.path = path
 	}
 	if err := m.listen(src); err != nil {
 		unix.Close(fd)

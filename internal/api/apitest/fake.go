@@ -196,6 +196,11 @@ func (f *Fake) do(req control.Request) ([]control.Outcome, error) {
 			WaitingFor: []string{}, Strays: []int{}, Containment: "cgroup", LastExit: &control.Exit{Run: 1, At: Epoch, Code: new(int)}}
 		f.services[s.Name] = &s
 		return []control.Outcome{{Name: s.Name, Done: true, Message: "started", Status: &s}}, nil
+	case control.Adopt:
+		s := control.Status{Name: req.As, Service: req.As, Kind: "daemon", State: "running", Run: 1, Pid: req.Pid, Since: Epoch,
+			WaitingFor: []string{}, Strays: []int{}, Containment: "cgroup"}
+		f.services[s.Name] = &s
+		return []control.Outcome{{Name: s.Name, Done: true, Message: "adopted", Status: &s}}, nil
 	}
 	list, err := f.status(req.Names)
 	if err != nil {

@@ -24,6 +24,7 @@ const (
 	PathApply     = "/v1/apply"
 	PathShutdown  = "/v1/shutdown"
 	PathRun       = "/v1/run"
+	PathAdopt     = "/v1/adopt"
 	PathEvents    = "/v1/events"
 	PathLogs      = "/v1/logs"
 )
@@ -35,6 +36,7 @@ const MaxBody = 2 << 20
 var ServiceVerbs = []control.Verb{
 	control.Start, control.Stop, control.Restart, control.Reload, control.Enable,
 	control.Disable, control.Clear, control.Signal, control.Pause, control.Resume,
+	control.Release,
 }
 
 // Action is the body of every action. Verb and Names are read by PathActions
@@ -65,6 +67,18 @@ type Run struct {
 	Environment []string `json:"environment,omitempty"`
 	NoWait      bool     `json:"no_wait,omitempty"`
 	Timeout     string   `json:"timeout,omitempty"`
+}
+
+// Adopt is the body of PathAdopt: a process that runs already. Start is field 22 of
+// its /proc/PID/stat as the asker saw it, so that no other process of the same
+// number can be meant.
+type Adopt struct {
+	ID      string `json:"id,omitempty"`
+	Pid     int    `json:"pid"`
+	Start   uint64 `json:"start"`
+	As      string `json:"as"`
+	NoWait  bool   `json:"no_wait,omitempty"`
+	Timeout string `json:"timeout,omitempty"`
 }
 
 // Wait is the body of PathWait. For is a state; empty means any end of the run.

@@ -14,7 +14,7 @@ const line = "411 (web) S 1 411 410 0 -1 4194560 100 0 0 0 1 2 3 4 20 0 7 0 9876
 
 func TestAStatFileIsRead(t *testing.T) {
 	got, err := ParseStat([]byte(line))
-	want := Stat{Pid: 411, Comm: "web", State: 'S', Ppid: 1, Pgrp: 411, Session: 410, Threads: 7, Start: 98765}
+	want := Stat{Pid: 411, Comm: "web", State: 'S', Ppid: 1, Pgrp: 411, Session: 410, Flags: 4194560, Threads: 7, Start: 98765}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}

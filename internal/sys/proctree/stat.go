@@ -20,8 +20,15 @@ type Stat struct {
 	Ppid    int
 	Pgrp    int
 	Session int
+	Flags   uint64 // PF_ flags of the kernel
 	Threads int
 	Start   uint64 // clock ticks after boot
+}
+
+// Kernel reports whether it is a thread of the kernel and no process.
+func (s *Stat) Kernel() bool {
+	const kthread = 0x00200000
+	return s.Flags&kthread != 0
 }
 
 // Gone reports whether the process has ended and only waits to be reaped. A
@@ -39,6 +46,7 @@ const (
 	fieldPpid    = 1
 	fieldPgrp    = 2
 	fieldSession = 3
+	fieldFlags   = 6
 	fieldThreads = 17
 	fieldStart   = 19
 )
@@ -75,6 +83,10 @@ func ParseStat(data []byte) (Stat, error) {
 			continue
 		case fieldPpid, fieldPgrp, fieldSession, fieldThreads:
 			if number, err = strconv.Atoi(string(field)); err != nil {
+				return Stat{}, errStat
+			}
+		case fieldFlags:
+			if s.Flags, err = strconv.ParseUint(string(field), 10, 64); err != nil {
 				return Stat{}, errStat
 			}
 		case fieldStart:
