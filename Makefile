@@ -36,6 +36,15 @@ unit:
 race:
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(shell cat tools/race-packages)
 
+# The engine and the keeper on a simulated kernel, under seeded faults, for 100,000
+# simulated hours: a few minutes. unit has some seconds of it.
+sim-nightly:
+	$(GO) test -count=1 -timeout 4h ./internal/sim -run Promises -v -for 3h -hours 100000 -seed-from $$(date +%s)
+
+# The simulation against deliberate bugs, each of which it must find.
+sim-mutants:
+	$(GO) test -count=1 -timeout 1h ./internal/sim -run Mutant -v -mutants all
+
 e2e: deps build
 	$(GO) test -count=1 -timeout 20m ./test/...
 

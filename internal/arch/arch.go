@@ -23,7 +23,7 @@ var keeperNever = map[string]string{
 }
 
 // mayExec are the packages that may start processes by os/exec.
-var mayExec = []string{"internal/cli", "bench", "test"}
+var mayExec = []string{"internal/cli", "internal/sim", "bench", "test"}
 
 // Rule forbids packages under From to import packages under To.
 type Rule struct {

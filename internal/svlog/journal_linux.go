@@ -156,7 +156,7 @@ func (r *runRec) sound() bool {
 }
 
 func (k *sinkRec) sound() bool {
-	return k.used.Load() == 1 && k.pathLen.Load() <= maxPath && k.pathLen.Load() > 0 && !strings.ContainsRune(k.text(), 0)
+	return k.used.Load() == 1 && k.pathLen.Load() <= maxPath && filepath.IsAbs(k.text()) && !strings.ContainsRune(k.text(), 0)
 }
 
 // The layout is part of the format; these lines do not compile if it drifts.
