@@ -31,7 +31,7 @@ func (w *world) options(l *link) engine.Options {
 func (w *world) ports(l *link) engine.Ports {
 	p := ports{w}
 	return engine.Ports{
-		Clock: p, Keeper: l, Compiler: compiler{w}, Logs: w.logs, Groups: groups{w}, Definitions: p,
+		Clock: p, Keeper: l, Compiler: compiler{w}, Logs: w.logs, Groups: groups{w}, Processes: outsiders{}, Definitions: p,
 		Wishes: wishes{w}, Snapshot: snapshot{w}, History: history{w}, Console: p, Memory: p,
 	}
 }
