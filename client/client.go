@@ -306,6 +306,12 @@ func (c *Client) Do(ctx context.Context, req Request) ([]Outcome, error) {
 		NoWait: req.NoWait, Timeout: durationText(req.Timeout), Signal: req.Signal}, req.Waiting)
 }
 
+// Upgrade moves abide itself to the programs in dir, "" for where the present ones
+// came from. The outcome has no name; it comes from the new engine.
+func (c *Client) Upgrade(ctx context.Context, dir string, waiting func(string)) ([]Outcome, error) {
+	return c.do(ctx, wire.PathUpgrade, wire.Upgrade{ID: newID(), Directory: dir}, waiting)
+}
+
 // Run starts a transient service.
 func (c *Client) Run(ctx context.Context, cmd Command) ([]Outcome, error) {
 	return c.do(ctx, wire.PathRun, wire.Run{ID: newID(), Name: cmd.Name, Command: cmd.Command, Directory: cmd.Directory,

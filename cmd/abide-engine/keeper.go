@@ -21,6 +21,7 @@ type keeper struct {
 	logs *svlog.Manager // nil: not there yet
 
 	watching atomic.Bool
+	upgrader *upgrader
 }
 
 func (k *keeper) handler() link.Handler {

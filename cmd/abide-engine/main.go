@@ -52,6 +52,10 @@ func main() {
 		}
 		return
 	}
+	if len(args) == 1 && args[0] == "--version" {
+		fmt.Println("abide-engine " + version.Version)
+		return
+	}
 	f, err := parseFlags(args)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "abide-engine: %v\nhint: abide daemon starts it\n", err)
@@ -89,6 +93,10 @@ func serve(f flags) error {
 	}
 	k.link, k.pid1 = lk, welcome.PID1
 	k.next = successionOf(welcome, f.lease)
+	k.upgrader = newUpgrader(lk, welcome)
+	if text := k.upgrader.note(version.Version); text != "" {
+		notes = append(notes, text)
+	}
 
 	run, err := state.OpenRun(f.run)
 	if err != nil {
@@ -164,6 +172,7 @@ func serve(f flags) error {
 	ports := engine.Ports{
 		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes,
 		Snapshot: snapshot, History: history, Console: out, Memory: &memory{},
+		Upgrader: k.upgrader,
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
 		Past:     evidence{run: f.run, mirror: mirror, groups: groupManager},
 	}
@@ -174,7 +183,7 @@ func serve(f flags) error {
 	eng = engine.New(engine.Options{
 		ID: run.ID(), Run: f.run, State: f.state, Log: f.log, Mode: f.mode, Project: f.root, Names: f.names,
 		ExitOnFailure: f.exitOnFailure, Version: version.Version, KeeperPid: welcome.KeeperPid, PID1: welcome.PID1,
-		Follows: welcome.Engines > 1, RecordsLost: lost, Rung: vspawn.Rung(welcome.Rung).String(),
+		Follows: welcome.Engines > 1, OnTrial: welcome.OnTrial, RecordsLost: lost, Rung: vspawn.Rung(welcome.Rung).String(),
 		Notes: notes, Shutdown: shutdownLimit(f.mode), Self: own,
 	}, ports)
 	k.eng = eng
@@ -213,6 +222,14 @@ func serve(f flags) error {
 			k.next.keeperLost(lk, err)
 		}
 		return err // the keeper starts another
+	}
+	if eng.Leaving() {
+		// Another engine takes over as soon as we end. Whoever waits for an answer asks
+		// that one again.
+		if copied != nil {
+			copied.Flush()
+		}
+		return nil
 	}
 	tellInit("STOPPING=1")
 	finish, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/abide-project/abide/internal/spawn/prog"
 	"github.com/abide-project/abide/internal/spawn/vspawn"
+	"github.com/abide-project/abide/internal/version"
 )
 
 const (
@@ -29,6 +30,10 @@ func init() { runtime.LockOSThread() }
 
 func main() {
 	debug.SetGCPercent(-1)
+	if len(os.Args) == 2 && os.Args[1] == "--version" {
+		os.Stdout.WriteString("abide-exec " + version.Version + "\n")
+		return
+	}
 	if len(os.Args) != 3 {
 		os.Stderr.WriteString("usage: abide-exec PROGRAM-FD REPORT-FD\nabide-keeper runs it; it is of no use by hand.\n")
 		os.Exit(exitOther)

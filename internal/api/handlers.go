@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -129,6 +130,19 @@ func (s *Server) do(k *call, body wire.Action) {
 		}
 	}
 	s.execute(k, req)
+}
+
+func (s *Server) upgrade(k *call) {
+	var body wire.Upgrade
+	if err := k.body(&body); err != nil {
+		k.refuse(err)
+		return
+	}
+	if body.Directory != "" && !filepath.IsAbs(body.Directory) {
+		k.refuse(usage("cannot upgrade to %q: not an absolute path", body.Directory))
+		return
+	}
+	s.execute(k, control.Request{ID: body.ID, Who: k.who, Verb: control.Upgrade, Directory: body.Directory})
 }
 
 func (s *Server) run(k *call) {

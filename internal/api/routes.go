@@ -43,6 +43,8 @@ var routes = []route{
 		body: wire.Action{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).apply},
 	{method: "POST", path: wire.PathShutdown, summary: "Stop everything, then abide; a second request hurries.",
 		body: wire.Action{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).shutdown},
+	{method: "POST", path: wire.PathUpgrade, summary: "Move abide itself to other program files; the answer comes from the new engine.",
+		body: wire.Upgrade{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).upgrade},
 	{method: "POST", path: wire.PathRun, summary: "Run a command as a transient service.",
 		body: wire.Run{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).run},
 	{method: "POST", path: wire.PathAdopt, summary: "Make a process that runs already a service.",

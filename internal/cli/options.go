@@ -43,6 +43,7 @@ type options struct {
 
 	bootInit string
 	write    bool
+	all      bool
 	remove   bool
 }
 

@@ -165,6 +165,14 @@ the container ends with its exit code. TERM, INT, QUIT and RTMIN+3 shut down.`,
 			summary: "stop all services in order, then abide",
 			long:    "Asking a second time hurries.",
 			example: "abide shutdown", flags: actionFlags(), run: (*app).shutdown},
+		{name: "upgrade", args: "[DIR]", group: groupAbide,
+			summary: "move the running abide to new program files; services do not notice",
+			long: `DIR holds abide-keeper, abide-engine and abide-exec; without it they are taken from where
+the present ones came from, which is what a package does after it has replaced the files.
+The keeper becomes the new program in its own process, after that has proved on a copy of
+the state that it understands it. Then the new engine takes over. Services, their pipes and
+sockets stay as they are and no line is lost. What fails is undone, and the exit code is 1.`,
+			example: "abide upgrade /opt/abide-2.1/libexec", max: 1, complete: completeFiles, flags: upgradeFlags, run: (*app).upgrade},
 		{name: "boot", args: "", group: groupAbide,
 			summary: "print or install what starts abide at boot under another init",
 			long:    "Without --init the init that is found here is taken.",

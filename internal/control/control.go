@@ -90,6 +90,7 @@ const (
 	Run      Verb = "run"
 	Adopt    Verb = "adopt"   // a process that runs already becomes a service
 	Release  Verb = "release" // its process goes on without abide
+	Upgrade  Verb = "upgrade"
 )
 
 // Request asks for a verb. ID makes it repeatable: a second request with the
@@ -99,16 +100,18 @@ type Request struct {
 	Who     Who
 	Verb    Verb
 	Names   []string
-	Once    bool              // start --once
-	Now     bool              // enable/disable --now
-	NoWait  bool              // do not wait until done
-	Timeout time.Duration     // 0: as long as it takes
-	Signal  int               // for Signal
-	Run     *RunSpec          // for Run
-	Pid     int               // for Adopt: the process
-	Start   uint64            // and its field 22 of /proc/PID/stat, as the asker saw it
-	As      string            // the service it becomes
-	Trace   func(line string) // told what is waited for, may be nil
+	Once    bool          // start --once
+	Now     bool          // enable/disable --now
+	NoWait  bool          // do not wait until done
+	Timeout time.Duration // 0: as long as it takes
+	Signal  int           // for Signal
+	Run     *RunSpec      // for Run
+	Pid     int           // for Adopt: the process
+	Start   uint64        // and its field 22 of /proc/PID/stat, as the asker saw it
+	As      string        // the service it becomes
+	// Directory holds the programs to upgrade to; "" is where the present ones are.
+	Directory string
+	Trace     func(line string) // told what is waited for, may be nil
 }
 
 // RunSpec is a transient service: `abide run -- CMD`.

@@ -23,6 +23,9 @@ func (e *Engine) adopt() error {
 	}
 	for name, blob := range e.ports.Snapshot.All() {
 		if name[0] == '/' {
+			if name == upgradePage {
+				e.upgradeNote = blob
+			}
 			continue // the engine's own, see shutdown
 		}
 		st, kept, err := readPage(blob)

@@ -31,6 +31,7 @@ type Options struct {
 	PID1          bool
 	RecordsLost   bool // the keeper's records of this boot were unusable
 	Follows       bool // an engine of this keeper was in charge before
+	OnTrial       bool // an upgrade waits for us to be in charge
 	Rung          string
 	Notes         []string // what works only in part here
 	// Shutdown bounds stopping everything; 0 takes it from the definitions.
@@ -73,20 +74,23 @@ type Engine struct {
 	answered   outcomeCache
 	waiters    map[*waiter]struct{}
 
-	events    []control.Event // of this turn, not yet in the history
-	tidying   []func()        // put off to the end of this turn
-	unclaimed []*service      // of a former engine, see takeOver
-	unread    []heldRun       // ended runs whose pipes the keeper holds
-	ordered   bool            // this turn asked the keeper for something
-	page      [pageSize]byte  // of the service that is being stored
-	set       Loaded          // what was read last
-	stopping  *shutdown
-	code      int // the exit code, once done
-	done      bool
-	failure   error // why it could not take over, see Failure
-	uid, pid  int
-	detaching int          // released runs whose output nobody takes yet
-	aside     func(func()) // runs what may block outside the loop
+	events      []control.Event // of this turn, not yet in the history
+	tidying     []func()        // put off to the end of this turn
+	unclaimed   []*service      // of a former engine, see takeOver
+	unread      []heldRun       // ended runs whose pipes the keeper holds
+	ordered     bool            // this turn asked the keeper for something
+	page        [pageSize]byte  // of the service that is being stored
+	set         Loaded          // what was read last
+	stopping    *shutdown
+	upgrading   *upgradeRun // the last one, nil: none
+	upgradeNote []byte      // the page that an engine before us left for us
+	leaving     bool        // another engine takes over
+	code        int         // the exit code, once done
+	done        bool
+	failure     error // why it could not take over, see Failure
+	uid, pid    int
+	detaching   int          // released runs whose output nobody takes yet
+	aside       func(func()) // runs what may block outside the loop
 }
 
 type pending struct {
@@ -141,7 +145,7 @@ func (e *Engine) Run() int {
 	for {
 		e.settle()
 		e.tidy()
-		if e.done {
+		if e.done || e.leaving {
 			return e.code
 		}
 		e.setTimer()
@@ -295,6 +299,7 @@ func (e *Engine) begin() {
 		e.feed(s, core.Event{Kind: core.EvNeed})
 	}
 	e.record("", 0, "abide", fmt.Sprintf("engine %s is in charge of %d services", e.opts.Version, len(e.services)), nil)
+	e.endUpgrade(e.upgradeNote)
 	e.writeApplied()
 }
 

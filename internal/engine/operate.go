@@ -16,6 +16,9 @@ import (
 // Do executes a request in the loop and waits for what it began. It is the whole
 // of control's Do: a repeated ID gets the first one's outcome.
 func (e *Engine) Do(ctx context.Context, req control.Request) ([]control.Outcome, error) {
+	if req.Verb == control.Upgrade {
+		return e.upgrade(ctx, req)
+	}
 	if outcomes, err, seen := e.answered.wait(ctx, req.ID); seen {
 		return outcomes, err
 	}

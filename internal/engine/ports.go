@@ -26,8 +26,9 @@ type Ports struct {
 	History     History
 	Console     Console
 	Memory      Memory
-	Past        Past   // nil: records are never lost
-	Mirror      Mirror // nil: there is none
+	Upgrader    Upgrader // nil: this abide cannot be upgraded in place
+	Past        Past     // nil: records are never lost
+	Mirror      Mirror   // nil: there is none
 }
 
 // Clock is the two times an engine knows, and how it lets time to others.

@@ -170,11 +170,19 @@ func openRecords(dir int, id identity) (*records, fate, syscall.Errno) {
 
 // memoryRecords are for a run directory that cannot be written.
 func memoryRecords(id identity) (*records, syscall.Errno) {
-	p, e := raw.MapAnonymous(recordsSize)
+	// A memory file can be handed to a keeper after us.
+	fd, e := memoryFile(nil)
 	if e != 0 {
 		return nil, e
 	}
-	r := &records{fd: -1}
+	if err := syscall.Ftruncate(fd, recordsSize); err != nil {
+		return nil, errnoOf(err)
+	}
+	p, e := raw.MapShared(fd, recordsSize)
+	if e != 0 {
+		return nil, e
+	}
+	r := &records{fd: fd}
 	r.place(p)
 	r.begin(id)
 	return r, 0

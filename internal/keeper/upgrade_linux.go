@@ -93,7 +93,8 @@ func (k *keeper) upgraded(seq uint32, result wire.UpgradeResult, status uint32, 
 	k.answer(m.Append(k.out[:0], seq), -1)
 }
 
-// argsFor is our command line with another engine and another abide-exec.
+// argsFor is our command line with another engine and another abide-exec. What we
+// were handed over once, to take another keeper's place, is ours by now.
 func argsFor(args []string, engine, exec string) []string {
 	out := make([]string, 0, len(args)+2)
 	named := exec == ""
@@ -112,6 +113,9 @@ func argsFor(args []string, engine, exec string) []string {
 				named = true
 				continue
 			}
+		case "--inherit-fd":
+			i++
+			continue
 		default:
 			out = append(out, args[i])
 			i++ // every option has a value

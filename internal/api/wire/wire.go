@@ -25,6 +25,7 @@ const (
 	PathShutdown  = "/v1/shutdown"
 	PathRun       = "/v1/run"
 	PathAdopt     = "/v1/adopt"
+	PathUpgrade   = "/v1/upgrade"
 	PathEvents    = "/v1/events"
 	PathLogs      = "/v1/logs"
 )
@@ -79,6 +80,13 @@ type Adopt struct {
 	As      string `json:"as"`
 	NoWait  bool   `json:"no_wait,omitempty"`
 	Timeout string `json:"timeout,omitempty"`
+}
+
+// Upgrade is the body of PathUpgrade. Directory holds the programs to move to; empty
+// means where the present ones came from.
+type Upgrade struct {
+	ID        string `json:"id,omitempty"`
+	Directory string `json:"directory,omitempty"`
 }
 
 // Wait is the body of PathWait. For is a state; empty means any end of the run.
