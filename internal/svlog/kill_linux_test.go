@@ -9,22 +9,45 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/abide-project/abide/internal/svlog/svlogtest"
 )
 
 // manage is the body of a process that tests kill: a Manager that adopts run 1 of
 // "w" and ends when its standard input does and all is written.
 func manage(dir string) {
-	m, err := Open(Options{RunDir: dir + "/run", LogDir: dir + "/log"})
+	opt := Options{RunDir: dir + "/run", LogDir: dir + "/log"}
+	spec := benchSpec
+	spec.Size, spec.Keep = 2<<20, 0
+	if size, err := strconv.Atoi(os.Getenv("SVLOG_SIZE")); err == nil {
+		// Small files, and compressions that a kill interrupts.
+		spec.Size, spec.Compress = int64(size), "zstd"
+		paths := make(chan string, 1000)
+		opt.Compress = func(path string) {
+			select {
+			case paths <- path:
+			default:
+			}
+		}
+		go func() {
+			for path := range paths {
+				if err := CompressFile(path); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					os.Exit(2)
+				}
+			}
+		}()
+	}
+	m, err := Open(opt)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	spec := benchSpec
-	spec.Size, spec.Keep = 2<<20, 0
 	if _, err := m.Adopt("w", 1, &spec); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -37,7 +60,7 @@ func manage(dir string) {
 	m.Close()
 }
 
-func startManage(t *testing.T, dir string) (*exec.Cmd, io.Closer) {
+func startManage(t *testing.T, dir string, env ...string) (*exec.Cmd, io.Closer) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -45,6 +68,7 @@ func startManage(t *testing.T, dir string) (*exec.Cmd, io.Closer) {
 	}
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), "SVLOG_ROLE=manage", "SVLOG_DIR="+dir)
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -154,4 +178,72 @@ func checkNumbered(t *testing.T, dir string, lines int) {
 	if next != lines {
 		t.Fatalf("%d lines, want %d", next, lines)
 	}
+}
+
+// Two streams of one program, with lines longer than a pipe and writes that end
+// anywhere, into logs that are rotated and compressed all the time.
+func TestKillsUnderTwoStreamsAreNotSeenInTheLog(t *testing.T) {
+	kills := 200
+	if os.Getenv("ABIDE_FULL") != "" {
+		kills = 1000
+	}
+	dir := fastDir(t)
+	services := filepath.Join(dir, "run/services/w")
+	if err := os.MkdirAll(services, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writers := map[string]*svlogtest.Writer{}
+	var stop atomic.Bool
+	done := make(chan error, 2)
+	for _, stream := range []string{"out", "err"} {
+		path := filepath.Join(services, "1."+stream)
+		if err := unix.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// As a service has it: never without a reader, and held open by a keeper.
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		w := &svlogtest.Writer{To: f, Stream: stream}
+		writers[stream] = w
+		go func() {
+			for !stop.Load() {
+				if err := w.Lines(10); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- f.Close()
+		}()
+	}
+	for n := range kills {
+		cmd, stdin := startManage(t, dir, "SVLOG_SIZE=65536")
+		time.Sleep(time.Duration(rand.IntN(8000)) * time.Microsecond)
+		if n == kills-1 {
+			stop.Store(true)
+			for range writers {
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+			}
+			stdin.Close()
+			if err := cmd.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		cmd.Process.Kill()
+		stdin.Close()
+		cmd.Wait()
+	}
+	var c svlogtest.Check
+	check(t, &c, filepath.Join(dir, "log/w/current"))
+	for stream, w := range writers {
+		if got := c.Lines(stream); got != w.Next {
+			t.Errorf("%d lines of %s, want %d", got, stream, w.Next)
+		}
+	}
+	t.Logf("%d and %d lines, %d logs", writers["out"].Next, writers["err"].Next, len(rotated(t, filepath.Join(dir, "log/w/current"))))
 }
