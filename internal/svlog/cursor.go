@@ -11,8 +11,9 @@ import (
 var errNotRegular = errors.New("not a regular file")
 
 // cursor is a place in one log, as text "web=INODE.OFFSET.TIME.AFTER" with
-// ".RUN~STREAM~COUNT" for what was given behind it. Numbers are in base 36. The
-// first version had no AFTER.
+// ".RUN~STREAM~COUNT" for what was given behind it, and "~BYTES" after that for a
+// line that was not finished. Numbers are in base 36. The first version had no
+// AFTER.
 type cursor struct {
 	service string
 	file    fileID
@@ -22,10 +23,13 @@ type cursor struct {
 	given   []givenPieces
 }
 
-// givenPieces is how many pieces of a stream behind a cursor were given.
+// givenPieces is how many pieces of a stream behind a cursor were given, and how
+// many bytes of the one after them, if that was begun.
 type givenPieces struct {
 	pieceKey
 	count int
+	begun bool
+	bytes int
 }
 
 func (c cursor) String() string {
@@ -53,6 +57,10 @@ func (c cursor) String() string {
 		b = append(b, g.stream...)
 		b = append(b, '~')
 		b = strconv.AppendInt(b, int64(g.count), 36)
+		if g.begun {
+			b = append(b, '~')
+			b = strconv.AppendInt(b, int64(g.bytes), 36)
+		}
 	}
 	return string(b)
 }
@@ -108,14 +116,20 @@ func parsePlace(parts []string) (c cursor, err error) {
 
 func parseGiven(text string) (g givenPieces, err error) {
 	parts := strings.Split(text, "~")
-	if len(parts) != 3 {
-		return g, errors.New("not three parts")
+	if len(parts) < 3 || len(parts) > 4 {
+		return g, errors.New("not a count of pieces")
 	}
-	run, err1 := strconv.ParseUint(parts[0], 36, 64)
-	count, err2 := strconv.ParseInt(parts[2], 36, 32)
-	stream := intern([]byte(parts[1]))
-	if err := errors.Join(err1, err2); err != nil || count <= 0 || stream != parts[1] {
+	var errs [3]error
+	var count, bytes uint64
+	g.run, errs[0] = strconv.ParseUint(parts[0], 36, 64)
+	g.stream = intern([]byte(parts[1]))
+	count, errs[1] = strconv.ParseUint(parts[2], 36, 31)
+	if g.begun = len(parts) == 4; g.begun {
+		bytes, errs[2] = strconv.ParseUint(parts[3], 36, 31)
+	}
+	g.count, g.bytes = int(count), int(bytes)
+	if err := errors.Join(errs[:]...); err != nil || g.stream != parts[1] || count == 0 && !g.begun {
 		return g, errors.Join(err, errors.New("not a count of pieces"))
 	}
-	return givenPieces{pieceKey{run, stream}, int(count)}, nil
+	return g, nil
 }

@@ -228,12 +228,20 @@ func (l *logReader) cursor(at time.Time) string {
 	return c.String()
 }
 
-// wasGiven tells whether a piece behind a cursor was given before.
+// wasGiven tells whether a piece behind a cursor was given before. Of one that was
+// begun it leaves the rest.
 func (l *logReader) wasGiven(r *Record) bool {
 	for i := range l.given {
-		if g := &l.given[i]; g.run == r.Run && g.stream == r.Stream && g.count > 0 {
+		g := &l.given[i]
+		switch {
+		case g.run != r.Run || g.stream != r.Stream:
+		case g.count > 0:
 			g.count--
 			return true
+		case g.begun:
+			g.begun = false
+			r.Text, r.Continued = r.Text[min(g.bytes, len(r.Text)):], true
+			return len(r.Text) == 0
 		}
 	}
 	return false
@@ -276,8 +284,8 @@ func (l *logReader) piece(end bool) (Record, error) {
 				l.again = true
 				continue
 			}
-			if end && len(l.buf) > 0 {
-				return l.cut(len(l.buf), 0, true), nil
+			if end && len(l.buf) > 0 && !l.headless() {
+				return l.begun(), nil
 			}
 			return Record{}, io.EOF
 		}
@@ -291,6 +299,20 @@ func (l *logReader) piece(end bool) (Record, error) {
 		}
 		l.shut()
 	}
+}
+
+// headless tells whether what stands at the end of the log is not even the
+// beginning of a line's text: it is just being written.
+func (l *logReader) headless() bool {
+	return !l.inLine && !l.stamped.IsZero() && parseLine(l.buf).Stream == ""
+}
+
+// begun makes a record of the line that stands unfinished at the end of the log.
+func (l *logReader) begun() Record {
+	r := l.cut(len(l.buf), 0, true)
+	p := &l.window.list[len(l.window.list)-1]
+	p.begun, p.bytes = true, len(r.Text)
+	return r
 }
 
 // cut makes a record of the first n bytes of the buffer and drops them, and the

@@ -293,6 +293,7 @@ func form2(s model.Stamp) form { return form{stamp: s} }
 func FuzzParseCursors(f *testing.F) {
 	f.Add("web=1.2.3")
 	f.Add("web=1.2.3.-1.5~out~2.0~~1")
+	f.Add("web=1.2.3.0.5~out~0~7")
 	f.Add("a=zz.10.-5,b=0.0.0")
 	f.Add(",=..")
 	f.Fuzz(func(t *testing.T, s string) {

@@ -73,6 +73,36 @@ func TestReadersResumeBehindAnyRecordWithNothingTwice(t *testing.T) {
 	}
 }
 
+// A line that was not finished when it was read is gone on with, wherever it was
+// cut.
+func TestReaderGoesOnWithinALine(t *testing.T) {
+	in := newInstance(t)
+	in.open()
+	p := in.begin("web", 1, fileSpec())
+	after, got := "", ""
+	for _, text := range []string{"first\nbeg", "un and", "", " ended\n", "next\n\n", "la", "st\n"} {
+		p.out.WriteString(text)
+		in.barrier()
+		if err := Read(Query{Logs: []Log{{"web", in.path("web")}}, After: after, Lines: -1}, func(r Record) error {
+			if r.Continued {
+				got += "+"
+			}
+			if got += string(r.Text); r.Partial {
+				got += "-"
+			}
+			got += "|"
+			after = r.Cursor
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in.end("web", 1, p)
+	if want := "first|beg-|+un and-|+ ended|next||la-|+st|"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestCursorIntoARemovedLogSaysSoAndGoesOn(t *testing.T) {
 	in := newInstance(t)
 	in.open()

@@ -24,6 +24,8 @@ type piece struct {
 	file   fileID
 	offset int64 // of the line
 	key    pieceKey
+	begun  bool // the end of the log as it is now: the line may go on
+	bytes  int  // of its text so far, if it is begun
 	given  bool
 }
 
@@ -51,6 +53,9 @@ func (w *window) give(number uint64, keep func(piece) bool) {
 	}
 	p := &w.list[number-w.first]
 	p.given = true
+	if p.begun {
+		return // it stays the last one
+	}
 	if w.given == nil {
 		w.given = map[pieceKey]int{}
 	}
@@ -83,7 +88,14 @@ func (w *window) start(next fileID, offset int64) (fileID, int64, []givenPieces)
 	}
 	var given []givenPieces
 	for key, n := range w.given {
-		given = append(given, givenPieces{key, n})
+		given = append(given, givenPieces{pieceKey: key, count: n})
+	}
+	if last := w.list[len(w.list)-1]; last.begun && last.given {
+		i := slices.IndexFunc(given, func(g givenPieces) bool { return g.pieceKey == last.key })
+		if i < 0 {
+			i, given = len(given), append(given, givenPieces{pieceKey: last.key})
+		}
+		given[i].begun, given[i].bytes = true, last.bytes
 	}
 	slices.SortFunc(given, func(a, b givenPieces) int {
 		return cmp.Or(cmp.Compare(a.run, b.run), strings.Compare(a.stream, b.stream))
