@@ -130,7 +130,7 @@ func (a *app) daemon([]string) error {
 	if err != nil {
 		return err
 	}
-	if pid, held := holder(i.run); held && keeperLives(i.run) {
+	if pid, taken := a.taken(i); taken {
 		if a.attach {
 			return a.proxy(i)
 		}
@@ -188,7 +188,7 @@ func (a *app) init(command []string) error {
 	if err != nil {
 		return err
 	}
-	if pid, held := holder(i.run); held && keeperLives(i.run) {
+	if pid, taken := a.taken(i); taken {
 		return held1(i, pid)
 	}
 	if err := prepareRun(i); err != nil {

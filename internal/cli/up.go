@@ -78,7 +78,7 @@ func (a *app) up(names []string) error {
 	if err != nil {
 		return err
 	}
-	if pid, held := holder(i.run); held && keeperLives(i.run) {
+	if pid, taken := a.taken(i); taken {
 		return failed("abide status shows it, abide down stops it", "cannot run %s: it runs already, abide-keeper has pid %d", i, pid)
 	}
 	if err := prepareRun(i); err != nil {
