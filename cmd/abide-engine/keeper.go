@@ -40,7 +40,7 @@ func (k *keeper) handler() link.Handler {
 		Exited: func(x link.Exited) { post(func() { k.eng.Exited(exit(x)) }) },
 		Signaled: func(s link.Signaled) {
 			post(func() {
-				k.eng.Signaled(s.Signo)
+				k.eng.Signaled(s.Signo, s.Count)
 				// A shutdown is over when the keeper ends: until then the next
 				// engine has to be told of it again.
 				if !k.eng.Stopping() {

@@ -115,6 +115,10 @@ func serve(f flags) error {
 	if what != "" {
 		out.Say(what)
 	}
+	requests, err := openRequests(run.Dir, boot, out.Say)
+	if err != nil {
+		return err
+	}
 	mirror := readMirror(stateDir, boot, f.run, out.Say)
 	lost := recordsLost(welcome, mirror)
 	idKnown, restored, err := settleID(run, snapshot, mirror)
@@ -126,6 +130,10 @@ func serve(f flags) error {
 		note("%v", p)
 	}
 	history := state.OpenHistory(stateDir, out.Say)
+	pending, err := state.OpenPending(run.Dir, boot)
+	if err != nil {
+		return err
+	}
 
 	mounts, err := spawn.SystemMounts()
 	if err != nil {
@@ -171,7 +179,7 @@ func serve(f flags) error {
 
 	ports := engine.Ports{
 		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes,
-		Snapshot: snapshot, History: history, Console: out, Memory: &memory{},
+		Snapshot: snapshot, Requests: requests, History: history, Pending: pending, Console: out, Memory: &memory{},
 		Upgrader: k.upgrader,
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
 		Past:     evidence{run: f.run, mirror: mirror, groups: groupManager},

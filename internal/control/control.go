@@ -111,7 +111,7 @@ type Request struct {
 	As      string        // the service it becomes
 	// Directory holds the programs to upgrade to; "" is where the present ones are.
 	Directory string
-	Trace     func(line string) // told what is waited for, may be nil
+	Trace     func(line string) `json:"-"` // told what is waited for, may be nil
 }
 
 // RunSpec is a transient service: `abide run -- CMD`.

@@ -12,7 +12,7 @@ import (
 // intentions; every difference between them is an event that was missed, and is
 // fed as one, so that recovery is ordinary stepping. Without the records nothing is
 // touched: that no process of a service is known would mean that it has none.
-func (e *Engine) adopt() error {
+func (e *Engine) adopt(pages map[string][]byte) error {
 	records, err := e.ports.Keeper.List()
 	if err != nil {
 		return fmt.Errorf("cannot read the keeper's records: %w", err)
@@ -21,20 +21,18 @@ func (e *Engine) adopt() error {
 	for _, r := range records {
 		byName[r.Name] = r
 	}
-	for name, blob := range e.ports.Snapshot.All() {
-		if name[0] == '/' {
-			if name == upgradePage {
-				e.upgradeNote = blob
-			}
-			continue // the engine's own, see shutdown
-		}
+	for name, blob := range pages {
 		st, kept, err := readPage(blob)
 		if err != nil {
 			e.record(name, 0, "state", err.Error(), nil)
+			if s := e.known(name); s != nil {
+				s.unread = true
+			}
 			continue
 		}
+		e.asked.last = max(e.asked.last, kept.Request)
 		if s := e.known(name); s != nil {
-			s.st, s.info, s.adopted = st, kept, true
+			s.st, s.info, s.adopted, s.gone = st, kept, true, kept.Gone
 		}
 	}
 	e.rebuild(byName)
@@ -87,10 +85,15 @@ func (e *Engine) takeUp(s *service) {
 	delete(e.undefined, s.name)
 	if blob := e.ports.Snapshot.All()[s.name]; blob != nil {
 		if st, kept, err := readPage(blob); err == nil {
+			kept.Gone = false
 			s.st, s.info, s.adopted = st, kept, true
 		}
 	}
+	// What was missed is no part of the request that may have defined it.
+	request := e.request
+	e.request = 0
 	e.reconcile(s, r)
+	e.request = request
 }
 
 // known returns a service by name, also one whose definition is gone while a
@@ -99,15 +102,17 @@ func (e *Engine) known(name string) *service {
 	if s := e.services[name]; s != nil {
 		return s
 	}
+	if def := e.runDefinition(name); def != nil {
+		s := e.add(name, def)
+		s.transient = true
+		return s
+	}
 	def := e.ports.Definitions.Applied()[name]
 	if def == nil {
 		return nil
 	}
 	s := e.add(name, def)
-	if s.transient = len(def.Files) == 0; s.transient {
-		return s // a command or an adopted process: it never had a file
-	}
-	s.gone = true
+	s.transient = len(def.Files) == 0
 	return s
 }
 
@@ -226,13 +231,15 @@ func (e *Engine) claimAll() {
 	e.unclaimed = e.unclaimed[:0]
 }
 
-// adoptAux closes the books on a command that outlived the engine that asked
-// for it: nobody waits for its end any more.
+// adoptAux takes over a command that outlived the engine that asked for it. Its
+// end is acknowledged after the turn in which a request that waits for it is
+// carried on.
 func (e *Engine) adoptAux(r Record) {
 	a := &auxRun{slot: r.Name, run: r.Run, live: r.Live}
 	e.aux[r.Name] = a
 	if r.Exited {
-		_ = e.ports.Keeper.Ack(r.Name, r.Run)
+		a.ended = &r.Exit
+		e.later(func() { _ = e.ports.Keeper.Ack(r.Name, r.Run) })
 	}
 }
 

@@ -19,6 +19,7 @@ func (e *Engine) apply(names []string) []control.Outcome {
 		for _, name := range names {
 			out = append(out, e.applyOne(name)...)
 		}
+		e.keepChanges()
 		e.writeApplied()
 		return out
 	}
@@ -44,6 +45,7 @@ func (e *Engine) apply(names []string) []control.Outcome {
 			out = append(out, control.Outcome{Code: control.Failed, Message: d.String(), Hint: d.Hint})
 		}
 	}
+	e.keepChanges()
 	e.writeApplied()
 	return out
 }
@@ -76,7 +78,7 @@ func (e *Engine) applyDefinition(name string, def *model.Service) (control.Outco
 		s = e.add(name, def)
 		o.Message = "added"
 		if e.stopping == nil && e.wantedAtBoot(s) {
-			e.feed(s, core.Event{Kind: core.EvStart})
+			e.change(s, core.Event{Kind: core.EvStart})
 			o.Message = "added and started"
 		}
 		e.record(name, 0, "definition", o.Message, nil)
@@ -95,7 +97,7 @@ func (e *Engine) applyDefinition(name string, def *model.Service) (control.Outco
 		o.Message += "; restarted"
 	}
 	e.record(name, s.st.Run, "definition", o.Message, nil)
-	e.feed(s, core.Event{Kind: core.EvRedefined, Must: must})
+	e.change(s, core.Event{Kind: core.EvRedefined, Must: must})
 	return o, true
 }
 
@@ -130,10 +132,40 @@ func (e *Engine) keepBroken(name string, diags diag.List) control.Outcome {
 // remove stops a service whose definition is gone and forgets it when nothing
 // of it lives.
 func (e *Engine) remove(s *service) control.Outcome {
-	s.gone = true
+	s.gone, s.info.Gone = true, true
 	e.record(s.name, s.st.Run, "definition", "its definition is gone: stopping it", nil)
-	e.feed(s, core.Event{Kind: core.EvStop})
+	e.change(s, core.Event{Kind: core.EvStop})
 	return control.Outcome{Name: s.name, Done: true, Message: "removed"}
+}
+
+// change feeds what a new definition asks of a service.
+func (e *Engine) change(s *service, ev core.Event) {
+	if r := e.asked.open[e.request]; r != nil {
+		r.changes = append(r.changes, changeJSON{Name: s.name, Event: ev.Kind, Must: ev.Must})
+	}
+	e.feed(s, ev)
+}
+
+// keepChanges puts on record what follows from new definitions before they are in
+// force: an engine that finds them in force sees no difference any more.
+func (e *Engine) keepChanges() {
+	if r := e.asked.open[e.request]; r != nil && len(r.changes) > 0 {
+		e.keepOutcomes(r.changesRecord())
+	}
+}
+
+// repeatChanges carries out what is on record of a request's changes.
+func (e *Engine) repeatChanges(r *request) {
+	e.request = r.seq
+	for _, c := range r.changes {
+		if s := e.services[c.Name]; s != nil {
+			if c.Event == core.EvStop {
+				s.gone, s.info.Gone = true, true
+			}
+			e.feed(s, core.Event{Kind: c.Event, Must: c.Must})
+		}
+	}
+	e.request = 0
 }
 
 // writeApplied keeps what is applied for the engine after this one.
@@ -193,7 +225,8 @@ func (e *Engine) freshen(name string, replace bool) (*service, string, *control.
 	e.claim(s)
 	s.define(def)
 	e.ports.Logs.Configure(name, &def.Log)
-	e.feed(s, core.Event{Kind: core.EvRedefined})
+	// What the operator asked for follows: only that is the request's own.
+	e.feedPart(s, core.Event{Kind: core.EvRedefined}, 0)
 	e.record(name, s.st.Run, "definition", "definition changed: "+strings.Join(changes, ", "), nil)
 	e.writeApplied()
 	return s, "definition changed", nil

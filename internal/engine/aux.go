@@ -16,18 +16,25 @@ type auxRun struct {
 	slot  string
 	run   uint64
 	live  bool
+	ended *Exit // of a run that a former engine began: nobody was told
 	timer *time.Timer
 	done  func(x Exit, reason string)
 }
 
 // runAux starts argv as the service's user; done is called in the loop with the
-// exit and "" or with what went wrong. One command of a kind runs at a time.
-func (e *Engine) runAux(s *service, kind string, argv []string, timeout time.Duration, done func(Exit, string)) {
+// exit and "" or with what went wrong. One command of a kind runs at a time, and
+// each number once: the keeper holds to that as well, so a command that was asked
+// for by an engine before us is waited for.
+func (e *Engine) runAux(s *service, kind string, number uint64, argv []string, timeout time.Duration, done func(Exit, string)) {
 	slot := s.name + "/" + kind
 	a := e.aux[slot]
 	if a == nil {
 		a = &auxRun{slot: slot}
 		e.aux[slot] = a
+	}
+	if a.run >= number {
+		e.joinAux(a, timeout, done)
+		return
 	}
 	if a.live {
 		done(Exit{}, fmt.Sprintf("cannot run the %s command of %s: the one before has not ended", kind, s.name))
@@ -42,7 +49,7 @@ func (e *Engine) runAux(s *service, kind string, argv []string, timeout time.Dur
 		done(Exit{}, err.Error())
 		return
 	}
-	e.orderAux(a, program.Bytes, program.Slow, timeout, func(x Exit, reason string) {
+	e.orderAux(a, number, program.Bytes, program.Slow, timeout, func(x Exit, reason string) {
 		if x.ExecOp >= 0 {
 			reason = program.Explain(x.ExecOp, x.ExecErr)
 		}
@@ -50,15 +57,37 @@ func (e *Engine) runAux(s *service, kind string, argv []string, timeout time.Dur
 	})
 }
 
-func (e *Engine) orderAux(a *auxRun, program []byte, slow bool, timeout time.Duration, done func(Exit, string)) {
+// joinAux waits for the end of a command that runs already or has ended.
+func (e *Engine) joinAux(a *auxRun, timeout time.Duration, done func(Exit, string)) {
+	switch {
+	case a.live:
+		a.done = done
+		e.limitAux(a, timeout)
+	case a.ended != nil:
+		x := *a.ended
+		a.ended = nil
+		done(x, auxReason(a.run, x))
+	default:
+		done(Exit{ExecOp: -1}, "how the command ended was not seen")
+	}
+}
+
+func (e *Engine) orderAux(a *auxRun, number uint64, program []byte, slow bool, timeout time.Duration, done func(Exit, string)) {
+	// The order acknowledges the exit before: what came of that must be on record.
+	e.keepOutcomes()
 	ack := a.run
-	a.run++
-	a.live, a.done = true, done
+	a.run = number
+	a.live, a.done, a.ended = true, done, nil
 	err := e.ports.Keeper.Spawn(Order{Name: a.slot, Run: a.run, AckRun: ack, Program: program, Slow: slow, CgroupFD: -1})
 	if err != nil {
 		e.finishAux(a, Exit{ExecOp: -1}, fmt.Sprintf("cannot run %s: %v", a.slot, err))
 		return
 	}
+	e.limitAux(a, timeout)
+}
+
+// limitAux ends a command that takes too long.
+func (e *Engine) limitAux(a *auxRun, timeout time.Duration) {
 	if timeout > 0 {
 		run := a.run
 		a.timer = time.AfterFunc(timeout, func() {
@@ -71,20 +100,25 @@ func (e *Engine) orderAux(a *auxRun, program []byte, slow bool, timeout time.Dur
 	}
 }
 
-// auxEnded takes the end of a run that is no service's.
+// auxEnded takes the end of a run that is no service's. It is acknowledged at the
+// end of the turn, when what came of it is on record.
 func (e *Engine) auxEnded(slot string, run uint64, x Exit) {
-	_ = e.ports.Keeper.Ack(slot, run)
+	e.later(func() { _ = e.ports.Keeper.Ack(slot, run) })
 	a := e.aux[slot]
 	if a == nil || !a.live || a.run != run {
 		return
 	}
-	reason := ""
-	if x.ExecOp < 0 {
-		if text := exitText(lastExit{Run: run, Status: x.Status, Known: x.Known}); text != "exited" {
-			reason = fmt.Sprintf("the command %s", text)
-		}
+	e.finishAux(a, x, auxReason(run, x))
+}
+
+func auxReason(run uint64, x Exit) string {
+	if x.ExecOp >= 0 {
+		return "the command cannot be executed: " + errnoText(x.ExecErr)
 	}
-	e.finishAux(a, x, reason)
+	if text := exitText(lastExit{Run: run, Status: x.Status, Known: x.Known}); text != "exited" {
+		return fmt.Sprintf("the command %s", text)
+	}
+	return ""
 }
 
 func (e *Engine) finishAux(a *auxRun, x Exit, reason string) {
@@ -139,7 +173,7 @@ func (e *Engine) compressNext() {
 		return
 	}
 	q.busy = true
-	e.orderAux(a, program.Bytes, program.Slow, 0, func(x Exit, reason string) {
+	e.orderAux(a, a.run+1, program.Bytes, program.Slow, 0, func(x Exit, reason string) {
 		q.busy = false
 		if x.ExecOp >= 0 {
 			reason = program.Explain(x.ExecOp, x.ExecErr)

@@ -71,35 +71,42 @@ type Engine struct {
 	aux        map[string]*auxRun
 	complained map[string]bool // kinds of trouble of our own that were said
 	compress   compressQueue
-	answered   outcomeCache
+	asked      requests
+	request    uint64 // the request that is being carried out, 0: none
 	waiters    map[*waiter]struct{}
 
-	events      []control.Event // of this turn, not yet in the history
-	tidying     []func()        // put off to the end of this turn
-	unclaimed   []*service      // of a former engine, see takeOver
-	unread      []heldRun       // ended runs whose pipes the keeper holds
-	ordered     bool            // this turn asked the keeper for something
-	page        [pageSize]byte  // of the service that is being stored
-	set         Loaded          // what was read last
-	stopping    *shutdown
-	upgrading   *upgradeRun // the last one, nil: none
-	upgradeNote []byte      // the page that an engine before us left for us
-	leaving     bool        // another engine takes over
-	code        int         // the exit code, once done
-	done        bool
-	failure     error // why it could not take over, see Failure
-	uid, pid    int
-	detaching   int          // released runs whose output nobody takes yet
-	aside       func(func()) // runs what may block outside the loop
+	events    []control.Event   // of this turn, not yet in the history
+	tidying   []func()          // put off to the end of this turn
+	unclaimed []*service        // of a former engine, see takeOver
+	unread    []heldRun         // ended runs whose pipes the keeper holds
+	ordered   bool              // this turn asked the keeper for something
+	page      [pageSize]byte    // of the service that is being stored
+	set       Loaded            // what was read last
+	own       map[string][]byte // pages of a former engine that are no service's
+	signals   [len(shutdownSignals)]uint32
+	beginning bool // what lives is not known yet: nothing is concluded from the whole
+	stopping  *shutdown
+	upgrading *upgradeRun // the last one, nil: none
+	leaving   bool        // another engine takes over
+	code      int         // the exit code, once done
+	done      bool
+	failure   error // why it could not take over, see Failure
+	uid, pid  int
+	detaching int          // released runs whose output nobody takes yet
+	aside     func(func()) // runs what may block outside the loop
 }
 
 type pending struct {
-	s  *service
-	ev core.Event
+	s       *service
+	ev      core.Event
+	request uint64 // it is part of, 0: none
 }
 
 // New makes an engine over its ports. Nothing happens before Run.
 func New(opts Options, ports Ports) *Engine {
+	if ports.Requests == nil {
+		ports.Requests = forgetful{}
+	}
 	return &Engine{
 		opts:       opts,
 		ports:      ports,
@@ -112,6 +119,9 @@ func New(opts Options, ports Ports) *Engine {
 		uid:        os.Getuid(),
 		pid:        os.Getpid(),
 		aside:      func(f func()) { go f() },
+		asked: requests{
+			open: map[uint64]*request{}, byKey: map[requestKey]*request{}, runs: map[string][]byte{},
+		},
 	}
 }
 
@@ -176,10 +186,20 @@ func (e *Engine) Run() int {
 // nothing was changed, and the next engine may succeed.
 func (e *Engine) Failure() error { return e.failure }
 
-// feed queues an event; settle steps it.
+// feed queues an event; settle steps it. One that is part of a request goes to a
+// service once, whatever engines die on the way.
 func (e *Engine) feed(s *service, ev core.Event) {
+	if e.request != 0 && s.info.Request >= e.request {
+		ev = core.Event{} // what follows from its state is looked at all the same
+	}
+	e.feedPart(s, ev, e.request)
+}
+
+// feedPart queues an event of a request whose number goes on the service's page
+// with the step.
+func (e *Engine) feedPart(s *service, ev core.Event, request uint64) {
 	ev.Rand = rand.Uint32()
-	e.queue = append(e.queue, pending{s, ev})
+	e.queue = append(e.queue, pending{s, ev, request})
 }
 
 // settle steps queued events until none is left, then looks at what changed as a
@@ -191,6 +211,7 @@ func (e *Engine) settle() {
 	touched := make([]*service, 0, 8)
 	for i := 0; i < len(e.queue); i++ {
 		p := e.queue[i]
+		p.s.info.Request = max(p.s.info.Request, p.request)
 		e.step(p.s, p.ev)
 		if !p.s.touched {
 			p.s.touched = true
@@ -264,7 +285,14 @@ func (e *Engine) explain(s *service, old core.State, ev core.Event) {
 
 // begin takes over what lives and starts what is wanted.
 func (e *Engine) begin() {
+	e.beginning = true
+	e.recoverEvents()
+	e.loadRequests()
+	pages := e.loadPages()
 	applied := e.ports.Definitions.Applied()
+	if e.endedBefore() {
+		applied = nil // that instance is over: the files count
+	}
 	set, ok := Loaded{}, false
 	if e.opts.Follows {
 		set, ok = e.ports.Definitions.Restored()
@@ -273,11 +301,16 @@ func (e *Engine) begin() {
 		set = e.ports.Definitions.Load(applied)
 	}
 	e.set = set
+	_, before := e.own[bootPage]
 	for name, def := range set.Services {
 		// What an engine before us applied stays in force until somebody asks for
 		// more.
-		if old := applied[name]; old != nil {
+		old := applied[name]
+		switch {
+		case old != nil:
 			def = old
+		case applied != nil && before:
+			continue
 		}
 		e.add(name, def)
 	}
@@ -287,20 +320,45 @@ func (e *Engine) begin() {
 		}
 	}
 	e.reportBroken(set)
-	if e.failure = e.adopt(); e.failure != nil {
+	e.findShutdown()
+	resumed := e.stopping != nil
+	if e.done {
+		return
+	}
+	if e.failure = e.adopt(pages); e.failure != nil {
 		e.done, e.code = true, 1
 		return
 	}
 	e.drainAgain()
-	for _, s := range e.services {
-		if s.adopted || !e.wantedAtBoot(s) {
-			continue
-		}
-		e.feed(s, core.Event{Kind: core.EvNeed})
-	}
 	e.record("", 0, "abide", fmt.Sprintf("engine %s is in charge of %d services", e.opts.Version, len(e.services)), nil)
-	e.endUpgrade(e.upgradeNote)
+	e.endUpgrade(e.own[upgradePage])
+	if resumed {
+		e.record("", 0, "abide", "going on with the shutdown: "+e.stopping.why, nil)
+		e.stopAll()
+		e.settle()
+	}
+	e.resumeRequests()
+	if e.stopping == nil {
+		e.needAtBoot()
+	}
 	e.writeApplied()
+	e.settle()
+	if e.stopping == nil {
+		e.putOwn(bootPage, nil)
+	}
+	e.beginning = false
+	e.lookAtAll()
+}
+
+// needAtBoot starts what is wanted without anybody asking. It happens once in the
+// life of an instance: what a former engine left as it is stays so.
+func (e *Engine) needAtBoot() {
+	_, before := e.own[bootPage]
+	for _, s := range e.services {
+		if !s.adopted && (!before || s.unread) && e.wantedAtBoot(s) {
+			e.feed(s, core.Event{Kind: core.EvNeed})
+		}
+	}
 }
 
 // wantedAtBoot tells whether a service that nobody asked for by name is to run.

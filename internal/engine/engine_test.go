@@ -146,6 +146,10 @@ func TestNothingIsConcludedWithoutTheRecords(t *testing.T) {
 	w.boot()
 	w.run()
 	w.expect("web", "running")
+	if w.eng.services["new"] != nil {
+		t.Error("a definition that nobody applied is in force because an engine died")
+	}
+	w.ask(control.Apply)
 	w.expect("new", "running")
 	if n := w.keeper.slots["web"].spawns; n != 1 {
 		t.Errorf("web was started %d times, want once", n)

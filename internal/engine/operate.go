@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"fmt"
 	"sort"
 	"strings"
@@ -13,52 +12,13 @@ import (
 	"github.com/abide-project/abide/internal/state"
 )
 
-// Do executes a request in the loop and waits for what it began. It is the whole
-// of control's Do: a repeated ID gets the first one's outcome.
-func (e *Engine) Do(ctx context.Context, req control.Request) ([]control.Outcome, error) {
-	if req.Verb == control.Upgrade {
-		return e.upgrade(ctx, req)
-	}
-	if outcomes, err, seen := e.answered.wait(ctx, req.ID); seen {
-		return outcomes, err
-	}
-	outcomes, err := e.do(ctx, req)
-	e.answered.put(req.ID, outcomes, err)
-	return outcomes, err
-}
-
-func (e *Engine) do(ctx context.Context, req control.Request) ([]control.Outcome, error) {
-	if req.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, req.Timeout)
-		defer cancel()
-	}
-	type begun struct {
-		outcomes []control.Outcome
-		waits    []*waiter
-		err      error
-	}
-	answer := make(chan begun, 1)
-	e.Post(func() {
-		outcomes, waits, err := e.carryOut(req)
-		answer <- begun{outcomes, waits, err}
-	})
-	b := <-answer
-	if b.err != nil {
-		return b.outcomes, b.err
-	}
-	if req.NoWait {
-		for _, w := range b.waits {
-			b.outcomes = append(b.outcomes, done(w.s, fmt.Sprintf("%s: under way", req.Verb)))
-		}
-		return b.outcomes, nil
-	}
-	return append(b.outcomes, e.await(ctx, req, b.waits)...), nil
-}
-
 // carryOut does a verb on everything it means. What is done at once comes back
 // as outcomes, what takes time as waiters.
 func (e *Engine) carryOut(req control.Request) ([]control.Outcome, []*waiter, error) {
+	if e.request == 0 {
+		e.request = e.nextRequest()
+		defer func() { e.request = 0 }()
+	}
 	if e.done || e.stopping != nil && req.Verb != control.Shutdown && req.Verb != control.Stop {
 		return nil, nil, &control.Error{Code: control.Failed, Message: fmt.Sprintf("cannot %s: abide is shutting down", req.Verb)}
 	}
@@ -186,9 +146,10 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 		if !s.lives() || s.info.Pid == 0 {
 			return refuse(s, control.NotRunning, "cannot signal %s: it is not running", s.name), nil
 		}
-		if err := e.ports.Keeper.Signal(s.name, s.st.Run, req.Signal, ToMain); err != nil {
+		if err := e.ports.Keeper.SignalOnce(s.name, s.st.Run, req.Signal, ToMain, e.request); err != nil {
 			return refuse(s, control.Failed, "cannot send %s to %s: %v", model.SignalName(req.Signal), s.name, err), nil
 		}
+		e.mark(s)
 		return done(s, "sent "+model.SignalName(req.Signal)), nil
 	case control.Release:
 		return e.releaseProcess(req, s)
@@ -234,21 +195,36 @@ func (e *Engine) reload(s *service) (control.Outcome, *waiter) {
 		return refuse(s, control.NotRunning, "cannot reload %s: it is %s", s.name, s.stateName()), nil
 	}
 	if s.def.Reload.Command == nil {
-		if err := e.ports.Keeper.Signal(s.name, s.st.Run, s.def.Reload.Signal, ToMain); err != nil {
+		if err := e.ports.Keeper.SignalOnce(s.name, s.st.Run, s.def.Reload.Signal, ToMain, e.request); err != nil {
 			return refuse(s, control.Failed, "cannot reload %s: %v", s.name, err), nil
 		}
+		e.mark(s)
 		return done(s, "sent "+model.SignalName(s.def.Reload.Signal)), nil
 	}
+	return control.Outcome{}, e.reloadByCommand(s)
+}
+
+// reloadByCommand runs the reload command of a service, or waits for its end when
+// it was run for this request already: its number is the request's.
+func (e *Engine) reloadByCommand(s *service) *waiter {
 	w := e.waitFor(s, waitCommand, s.st.Run, "")
 	const reloadTimeout = time.Minute
-	e.runAux(s, "reload", s.def.Reload.Command, reloadTimeout, func(_ Exit, reason string) {
+	e.runAux(s, "reload", e.request, s.def.Reload.Command, reloadTimeout, func(_ Exit, reason string) {
 		if reason != "" {
 			e.finish(w, refuse(s, control.Failed, "cannot reload %s: %s", s.name, reason))
 			return
 		}
 		e.finish(w, done(s, "reloaded"))
 	})
-	return control.Outcome{}, w
+	e.mark(s)
+	return w
+}
+
+// mark notes on a service's page that the present request was carried out on it.
+// Those that the core is told of are marked with its step.
+func (e *Engine) mark(s *service) {
+	s.info.Request = max(s.info.Request, e.request)
+	e.persist(s)
 }
 
 func (e *Engine) pause(req control.Request, s *service) (control.Outcome, *waiter) {
@@ -270,15 +246,7 @@ func (e *Engine) runTransient(req control.Request) ([]control.Outcome, []*waiter
 	if spec == nil || len(spec.Command) == 0 {
 		return nil, nil, &control.Error{Code: control.Usage, Message: "cannot run: no command is given", Hint: "abide run -- COMMAND"}
 	}
-	name := spec.Name
-	if name == "" {
-		for i := 1; ; i++ {
-			name = fmt.Sprintf("run-%d", i)
-			if e.services[name] == nil {
-				break
-			}
-		}
-	}
+	name := e.nameOfRun(spec)
 	if err := model.ValidName(name); err != nil {
 		return nil, nil, &control.Error{Code: control.Usage, Message: fmt.Sprintf("cannot run %q: %v", name, err)}
 	}
@@ -293,6 +261,17 @@ func (e *Engine) runTransient(req control.Request) ([]control.Outcome, []*waiter
 	e.record(name, 0, "operator", fmt.Sprintf("run by %s", whoText(req.Who)), map[string]string{"verb": "run"})
 	e.feed(s, core.Event{Kind: core.EvStart})
 	return nil, []*waiter{e.waitFor(s, waitSpawned, 0, "")}, nil
+}
+
+// nameOfRun is the name that was asked for, or one that is free.
+func (e *Engine) nameOfRun(spec *control.RunSpec) string {
+	name := spec.Name
+	for i := 1; name == ""; i++ {
+		if free := fmt.Sprintf("run-%d", i); e.services[free] == nil {
+			name = free
+		}
+	}
+	return name
 }
 
 // forgetRuns makes room for one more command: of those that have ended only the

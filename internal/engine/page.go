@@ -14,7 +14,8 @@ import (
 //	228  when the state was entered, when the run began: CLOCK_REALTIME, ns
 //	244  pid u32, stop step whose signal was sent plus one u32
 //	252  start time of the process u64, uid u32, gid u32
-//	268  last exit: run u64, CLOCK_REALTIME ns u64, wait status u32, flags u32
+//	268  last exit: run u64, CLOCK_REALTIME ns u64, wait status u32
+//	288  flags u32
 //	292  number of the last request that was carried out u64
 //
 // It only grows at its end: an older abide passes over what it does not know, and
@@ -30,10 +31,11 @@ const (
 	pageLeast = pageSize
 )
 
-// The flags of a last exit.
+// The flags of a page.
 const (
-	exitKnown = 1 << iota
-	exitOOM
+	pageExitKnown = 1 << iota
+	pageExitOOM
+	pageGone
 )
 
 // persist writes the service's page. It costs a copy of a few hundred bytes.
@@ -62,10 +64,13 @@ func putPage(p *[pageSize]byte, st *core.State, i *info) {
 	le.PutUint32(b[56:], i.Last.Status)
 	flags := uint32(0)
 	if i.Last.Known {
-		flags |= exitKnown
+		flags |= pageExitKnown
 	}
 	if i.Last.OOM {
-		flags |= exitOOM
+		flags |= pageExitOOM
+	}
+	if i.Gone {
+		flags |= pageGone
 	}
 	le.PutUint32(b[60:], flags)
 	le.PutUint64(b[64:], i.Request)
@@ -99,9 +104,9 @@ func readPage(blob []byte) (core.State, info, error) {
 		StartTime: le.Uint64(b[24:]), UID: int32(le.Uint32(b[32:])), GID: int32(le.Uint32(b[36:])),
 		Last: lastExit{
 			Run: le.Uint64(b[40:]), At: int64(le.Uint64(b[48:])), Status: le.Uint32(b[56:]),
-			Known: flags&exitKnown != 0, OOM: flags&exitOOM != 0,
+			Known: flags&pageExitKnown != 0, OOM: flags&pageExitOOM != 0,
 		},
-		Request: le.Uint64(b[64:]),
+		Request: le.Uint64(b[64:]), Gone: flags&pageGone != 0,
 	}, nil
 }
 

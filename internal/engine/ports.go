@@ -23,7 +23,9 @@ type Ports struct {
 	Definitions Definitions
 	Wishes      Wishes
 	Snapshot    Snapshot
+	Requests    Requests // nil: they are forgotten with the engine
 	History     History
+	Pending     Pending // nil: a turn's events die with the engine
 	Console     Console
 	Memory      Memory
 	Upgrader    Upgrader // nil: this abide cannot be upgraded in place
@@ -313,6 +315,14 @@ type History interface {
 	Append(...control.Event) uint64
 	Last() uint64 // the newest cursor
 	Read(ctx context.Context, cursor uint64, follow bool, fn func(control.Event) error) error
+}
+
+// Pending keeps the events of a turn that is not over across our death, see
+// state.Pending.
+type Pending interface {
+	Note(*control.Event) bool
+	Clear(cursor uint64)
+	Left() []control.Event
 }
 
 // Console is abide's own output.

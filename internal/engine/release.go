@@ -134,7 +134,7 @@ func (e *Engine) drain(s *service, r state.Released, pipes ...string) {
 		e.complainOnce("drain", fmt.Sprintf("Cannot leave a reader behind for %s: %v", s.name, err))
 		return
 	}
-	e.orderAux(a, program.Bytes, program.Slow, 0, func(x Exit, reason string) {
+	e.orderAux(a, a.run+1, program.Bytes, program.Slow, 0, func(x Exit, reason string) {
 		e.drainEnded(s, r, pipes, x, reason)
 	})
 }

@@ -23,6 +23,7 @@ type service struct {
 	broken    diag.List // the newest definition cannot be used
 	gone      bool      // its definition was removed: forgotten when nothing lives
 	adopted   bool      // this engine found a snapshot of it
+	unread    bool      // its snapshot makes no sense
 	claim     uint64    // the run whose log pipes and group are not taken over yet
 	transient bool      // made by `abide run`
 	settled   bool      // what lost records leave open about it is decided
@@ -58,6 +59,7 @@ type info struct {
 	UID, GID  int32
 	Last      lastExit
 	Request   uint64 // number of the last operator's request that was carried out on it
+	Gone      bool   // its definition was removed
 }
 
 // lastExit is how the last run ended; Run 0 means that none has yet.
@@ -124,7 +126,7 @@ func (s *service) define(def *model.Service) {
 	s.def = def
 	s.cfg = configure(def)
 	s.broken = nil
-	s.gone = false
+	s.gone, s.info.Gone = false, false
 }
 
 // configure takes from a definition what the core decides by.
@@ -167,11 +169,47 @@ func (s *service) account(old core.State) {
 	}
 }
 
-// record notes one event for the history.
+// record notes one event for the history. It is safe from our death at once and
+// written at the end of the turn.
 func (e *Engine) record(name string, run uint64, kind, text string, fields map[string]string) {
-	e.events = append(e.events, control.Event{
-		Time: e.wall(), Service: name, Run: run, Kind: kind, Text: text, Fields: fields,
-	})
+	ev := control.Event{Time: e.wall(), Service: name, Run: run, Kind: kind, Text: text, Fields: fields}
+	if e.ports.Pending != nil && !e.ports.Pending.Note(&ev) {
+		e.writeEvents()
+		e.ports.Pending.Note(&ev)
+	}
+	e.events = append(e.events, ev)
+}
+
+// writeEvents puts what was noted into the history.
+func (e *Engine) writeEvents() {
+	if len(e.events) == 0 {
+		return
+	}
+	last := e.ports.History.Append(e.events...)
+	if e.ports.Pending != nil {
+		e.ports.Pending.Clear(last)
+	}
+	clear(e.events)
+	e.events = e.events[:0]
+}
+
+// recoverEvents writes what a former engine noted and had no time to write. Its
+// events have the cursors that follow the last one that it knew to be written.
+func (e *Engine) recoverEvents() {
+	if e.ports.Pending == nil {
+		return
+	}
+	last := e.ports.History.Last()
+	var missing []control.Event
+	for _, ev := range e.ports.Pending.Left() {
+		if ev.Cursor > last {
+			missing = append(missing, ev)
+		}
+	}
+	if len(missing) > 0 {
+		last = e.ports.History.Append(missing...)
+	}
+	e.ports.Pending.Clear(last)
 }
 
 // later puts off work that nobody waits for to the end of the turn.
@@ -185,16 +223,13 @@ func (e *Engine) tidy() {
 		e.ordered = false
 		e.ports.Clock.Yield()
 	}
+	e.keepOutcomes()
 	for i, f := range e.tidying {
 		f()
 		e.tidying[i] = nil
 	}
 	e.tidying = e.tidying[:0]
-	if len(e.events) > 0 {
-		e.ports.History.Append(e.events...)
-		clear(e.events)
-		e.events = e.events[:0]
-	}
+	e.writeEvents()
 }
 
 // look does what follows from a service's new state as a whole: its exit is
@@ -225,9 +260,10 @@ func (e *Engine) forget(s *service) {
 		s.st.Deadline = 0
 		e.arm(s)
 	}
-	e.ports.Snapshot.Delete(s.name)
 	_ = e.ports.Keeper.Forget(s.name)
 	e.ports.Logs.Forget(s.name)
+	// Last: the page says that it is to be forgotten.
+	e.ports.Snapshot.Delete(s.name)
 }
 
 func (i *info) since() time.Time { return time.Unix(0, i.Since) }

@@ -5,16 +5,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/model"
 )
 
-// shutdown is the stopping of everything, after which abide ends.
+// shutdown is the stopping of everything, after which abide ends. It is on a page
+// of the snapshot before it begins: an engine that takes over goes on with it.
 type shutdown struct {
 	code    int
 	why     string
 	hurried bool
-	began   time.Time
+	began   time.Duration // CLOCK_BOOTTIME
+	request uint64        // that asked for it, 0: none
+	keeper  int           // under which it began
+	signals [len(shutdownSignals)]uint32
 	timer   *time.Timer // the total deadline
 	report  *time.Timer // says each second what is waited for
 }
@@ -26,21 +31,69 @@ func (e *Engine) Shutdown(code int, why string) {
 		e.hurry("asked again")
 		return
 	}
-	limit := e.opts.Shutdown
-	if e.set.Shutdown > 0 {
-		limit = e.set.Shutdown
+	e.stopping = &shutdown{
+		code: code, why: why, began: time.Duration(e.now()), request: e.request, keeper: e.opts.KeeperPid, signals: e.signals,
 	}
-	e.stopping = &shutdown{code: code, why: why, began: e.wall()}
 	e.record("", 0, "abide", "shutting down: "+why, nil)
-	for _, s := range e.services {
-		e.feed(s, core.Event{Kind: core.EvStop})
-	}
+	e.putOwn(shutdownPage, e.stopping.encode(false))
+	e.stopAll()
+	e.finishIfIdle()
+}
+
+// stopAll carries a shutdown out, be it new or a former engine's.
+func (e *Engine) stopAll() {
 	sd := e.stopping
-	sd.timer = time.AfterFunc(limit, func() {
+	for _, s := range e.services {
+		e.feedPart(s, core.Event{Kind: core.EvStop}, 0)
+		if sd.hurried {
+			e.feedPart(s, core.Event{Kind: core.EvHurry}, 0)
+		}
+	}
+	limit := e.shutdownLimit()
+	sd.timer = time.AfterFunc(limit-(time.Duration(e.now())-sd.began), func() {
 		e.Post(func() { e.hurry(fmt.Sprintf("%s are over", limit)) })
 	})
 	sd.report = time.AfterFunc(time.Second, func() { e.Post(e.reportStopping) })
-	e.finishIfIdle()
+}
+
+func (e *Engine) shutdownLimit() time.Duration {
+	if e.set.Shutdown > 0 {
+		return e.set.Shutdown
+	}
+	return e.opts.Shutdown
+}
+
+// findShutdown takes up a former engine's shutdown. One that was brought to its end
+// under this keeper ends abide; one of a keeper before, or of long ago, is over:
+// somebody has started abide anew.
+func (e *Engine) findShutdown() {
+	const grace = time.Minute
+	sd, over := decodeShutdown(e.own[shutdownPage])
+	if sd == nil {
+		return
+	}
+	same := sd.keeper == e.opts.KeeperPid
+	switch {
+	case over && same:
+		e.done, e.code = true, sd.code
+		return
+	case over, !same && time.Duration(e.now())-sd.began > e.shutdownLimit()+grace:
+		e.ports.Snapshot.Delete(shutdownPage)
+		return
+	}
+	if same {
+		e.signals = sd.signals
+	} else {
+		sd.signals, sd.keeper = e.signals, e.opts.KeeperPid
+	}
+	e.stopping = sd
+}
+
+// endedBefore tells whether the last instance on this run directory ended in
+// order, and under another keeper.
+func (e *Engine) endedBefore() bool {
+	sd, over := decodeShutdown(e.own[shutdownPage])
+	return over && sd.keeper != e.opts.KeeperPid
 }
 
 // Stopping tells whether a shutdown is under way. It is for the loop.
@@ -54,9 +107,10 @@ func (e *Engine) hurry(why string) {
 		return
 	}
 	sd.hurried = true
+	e.putOwn(shutdownPage, sd.encode(false))
 	e.record("", 0, "abide", "hurrying the shutdown: "+why, nil)
 	for _, s := range e.services {
-		e.feed(s, core.Event{Kind: core.EvHurry})
+		e.feedPart(s, core.Event{Kind: core.EvHurry}, 0)
 	}
 }
 
@@ -67,7 +121,7 @@ func (e *Engine) reportStopping() {
 	}
 	if left := e.living(); len(left) > 0 {
 		e.ports.Console.Say(fmt.Sprintf("Waiting for %s to stop, %s so far", strings.Join(left, ", "),
-			e.wall().Sub(sd.began).Round(time.Second)))
+			(time.Duration(e.now()) - sd.began).Round(time.Second)))
 	}
 	sd.report.Reset(time.Second)
 }
@@ -90,7 +144,7 @@ func (e *Engine) living() []string {
 // finishIfIdle ends abide once a shutdown has nothing left to wait for.
 func (e *Engine) finishIfIdle() {
 	sd := e.stopping
-	if sd == nil || e.done || len(e.queue) > 0 || e.detaching > 0 {
+	if sd == nil || e.done || e.beginning || len(e.queue) > 0 || e.detaching > 0 {
 		return
 	}
 	for _, s := range e.services {
@@ -104,20 +158,26 @@ func (e *Engine) finishIfIdle() {
 	for w := range e.waiters {
 		e.release(w)
 	}
-	// The next abide on this run directory starts anew; only wishes outlive us.
-	for name := range e.services {
-		e.ports.Snapshot.Delete(name)
-	}
 	e.record("", 0, "abide", fmt.Sprintf("ended with code %d", sd.code), map[string]string{"exit_code": fmt.Sprint(sd.code)})
 	if err := e.ports.Logs.Close(); err != nil {
 		e.ports.Console.Say(fmt.Sprintf("Cannot finish the logs: %v", err))
 	}
+	// The next abide on this run directory starts anew; only wishes outlive us. An
+	// engine that this keeper starts meanwhile has to end as we do.
+	for name := range e.services {
+		e.ports.Snapshot.Delete(name)
+	}
+	e.ports.Snapshot.Delete(bootPage)
+	e.putOwn(shutdownPage, sd.encode(true))
 	e.code = sd.code
 }
 
 // lookAtAll decides what concerns no single service: the end of an essential
 // one, a project in which nothing is wanted any more, the end of a shutdown.
 func (e *Engine) lookAtAll() {
+	if e.beginning {
+		return
+	}
 	if e.stopping != nil {
 		e.finishIfIdle()
 		return
@@ -184,15 +244,25 @@ func (e *Engine) endText(s *service) string {
 	return exitText(s.info.Last)
 }
 
-// Signaled is a signal that the keeper got from outside.
-func (e *Engine) Signaled(signo int) {
+// Signaled is a signal that the keeper got from outside, and how often it has got
+// it since its start. Each engine is told until a signal is dealt with, so one that
+// asked for the shutdown under way comes again.
+func (e *Engine) Signaled(signo int, count uint32) {
+	for i, known := range shutdownSignals {
+		if known == signo && e.meansShutdown(signo) {
+			fresh := count - e.signals[i]
+			e.signals[i] = count
+			for range min(fresh, 2) {
+				e.Shutdown(0, "got "+model.SignalName(signo))
+			}
+			return
+		}
+	}
 	switch {
-	case signo == sigHUP && e.opts.Mode == ModeUp,
-		signo == sigTERM, signo == sigINT,
-		e.opts.Mode == ModeInit && (signo == sigQUIT || signo == sigRTMIN3):
-		e.Shutdown(0, "got "+model.SignalName(signo))
 	case signo == sigHUP:
-		for _, o := range e.apply(nil) {
+		// On record, so that a change is not forgotten half way.
+		r := e.ask(control.Request{Verb: control.Apply, Who: control.Who{UID: e.uid, PID: e.opts.KeeperPid}})
+		for _, o := range r.whole {
 			if o.Code != "" {
 				e.ports.Console.Say(o.Message)
 			}
@@ -204,4 +274,14 @@ func (e *Engine) Signaled(signo int) {
 			}
 		}
 	}
+}
+
+func (e *Engine) meansShutdown(signo int) bool {
+	switch signo {
+	case sigTERM, sigINT:
+		return true
+	case sigHUP:
+		return e.opts.Mode == ModeUp
+	}
+	return e.opts.Mode == ModeInit
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/abide-project/abide/internal/control"
@@ -38,6 +37,7 @@ type waiter struct {
 	looking bool
 	answer  *control.Outcome // given once what the run wrote is in its log
 	out     chan control.Outcome
+	item    *item // of the request that is answered instead
 }
 
 func (e *Engine) waitFor(s *service, kind waitKind, run uint64, note string) *waiter {
@@ -49,7 +49,11 @@ func (e *Engine) waitFor(s *service, kind waitKind, run uint64, note string) *wa
 
 // finish answers a waiter once.
 func (e *Engine) finish(w *waiter, o control.Outcome) {
-	if e.drop(w) {
+	switch {
+	case !e.drop(w):
+	case w.item != nil:
+		e.answer(w.item, o)
+	default:
 		w.out <- o
 	}
 }
@@ -221,60 +225,4 @@ func (e *Engine) await(ctx context.Context, req control.Request, waits []*waiter
 		}
 	}
 	return outcomes
-}
-
-// outcomeCache remembers what became of the last requests, so that a client
-// that asks again does not have its request executed again.
-type outcomeCache struct {
-	mu    sync.Mutex
-	byID  map[string]*answer
-	order []string
-}
-
-type answer struct {
-	ready    chan struct{}
-	outcomes []control.Outcome
-	err      error
-}
-
-const rememberedRequests = 1024
-
-// wait returns the outcome of an earlier request with this id, waiting while it
-// is still being carried out. The first request of an id is told seen = false
-// and must call put.
-func (c *outcomeCache) wait(ctx context.Context, id string) (out []control.Outcome, err error, seen bool) {
-	if id == "" {
-		return nil, nil, false
-	}
-	c.mu.Lock()
-	a := c.byID[id]
-	if a == nil {
-		if c.byID == nil {
-			c.byID = map[string]*answer{}
-		}
-		c.byID[id] = &answer{ready: make(chan struct{})}
-		c.order = append(c.order, id)
-		if len(c.order) > rememberedRequests {
-			delete(c.byID, c.order[0])
-			c.order = c.order[1:]
-		}
-		c.mu.Unlock()
-		return nil, nil, false
-	}
-	c.mu.Unlock()
-	select {
-	case <-a.ready:
-		return a.outcomes, a.err, true
-	case <-ctx.Done():
-		return nil, ctx.Err(), true
-	}
-}
-
-func (c *outcomeCache) put(id string, outcomes []control.Outcome, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a := c.byID[id]; a != nil {
-		a.outcomes, a.err = outcomes, err
-		close(a.ready)
-	}
 }

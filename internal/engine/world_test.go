@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -33,18 +34,29 @@ type world struct {
 	defs    map[string]*model.Service
 	broken  map[string]diag.List
 	applied map[string]*model.Service
+	asked   [][]byte // what Requests holds
 	history []control.Event
-	post    []func() // work of goroutines that has come back and is not posted yet
-	groups  map[string]*fakeGroup
-	boots   int // engines so far
-	crashIn int // calls through a port until the engine dies; 0: never
-	ignores map[string]bool
-	said    []string
-	others  map[int]outside.Process // processes that nobody of ours started
-	owners  map[int]string          // services that processes belong to
-	writes  map[int]outside.Output  // where processes write to
-	readers []outside.Reader        // of any pipe
-	outputs []string                // taken by descriptor
+	noted   []control.Event // not in the history yet
+	cleared uint64          // cursor of the last one in it
+
+	everNoted int
+
+	keeperPid int
+	terms     uint32   // TERM signals that the keeper got
+	post      []func() // work of goroutines that has come back and is not posted yet
+	groups    map[string]*fakeGroup
+	boots     int // engines so far
+	crashIn   int // calls through a port until the engine dies; 0: never
+	// crashNext is crashIn for the engine after that, once.
+	crashNext int
+	commands  func(slot string) // called when a command beside a service was started
+	ignores   map[string]bool
+	said      []string
+	others    map[int]outside.Process // processes that nobody of ours started
+	owners    map[int]string          // services that processes belong to
+	writes    map[int]outside.Output  // where processes write to
+	readers   []outside.Reader        // of any pipe
+	outputs   []string                // taken by descriptor
 
 	past Past // nil: nothing is ever lost
 	lost bool // the keeper says that its records were
@@ -80,6 +92,7 @@ func (w *world) define(name string, change func(*model.Service)) {
 func (w *world) port() {
 	if w.crashIn > 0 {
 		if w.crashIn--; w.crashIn == 0 {
+			w.crashIn, w.crashNext = w.crashNext, 0
 			panic(crash{})
 		}
 	}
@@ -89,14 +102,18 @@ func (w *world) port() {
 func (w *world) boot() {
 	w.keeper.outbox, w.post = nil, nil
 	defer func() { w.boots++ }()
-	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost}, Ports{
+	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost, KeeperPid: w.keeperPid}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, History: fakeHistory{w}, Console: w, Memory: w, Past: w.past,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past,
 	})
 	w.eng.aside = func(f func()) { f() }
 	w.eng.timer = time.NewTimer(time.Hour)
 	w.eng.timer.Stop()
 	w.guard(w.eng.begin)
+	if n := w.terms; n > 0 {
+		// The keeper tells each engine of what the last one did not see to the end.
+		w.keeper.outbox = append(w.keeper.outbox, func() { w.eng.Signaled(sigTERM, n) })
+	}
 }
 
 // guard runs a piece of the engine, and a new engine after it if it dies inside.
@@ -305,6 +322,9 @@ func (k *fakeKeeper) Spawn(o Order) error {
 	s.live, s.pid, s.began, s.spawns = true, 1000+k.pid, k.w.now, s.spawns+1
 	pid := s.pid
 	k.outbox = append(k.outbox, func() { k.w.eng.Spawned(o.Name, o.Run, pid, uint64(pid)) })
+	if isAux(o.Name) && k.w.commands != nil {
+		k.w.commands(o.Name)
+	}
 	k.w.port()
 	return nil
 }
@@ -609,7 +629,57 @@ func (f fakeSnapshot) Put(name string, blob []byte) error {
 	return nil
 }
 func (f fakeSnapshot) Delete(name string)     { delete(f.w.pages, name) }
-func (f fakeSnapshot) All() map[string][]byte { return f.w.pages }
+func (f fakeSnapshot) All() map[string][]byte { return maps.Clone(f.w.pages) }
+
+type fakeRequests struct{ w *world }
+
+func (f fakeRequests) All() [][]byte { return f.w.asked }
+
+func (f fakeRequests) Append(records ...[]byte) error {
+	f.w.port()
+	f.w.asked = append(f.w.asked, records...)
+	f.w.port()
+	return nil
+}
+
+func (f fakeRequests) Rewrite(records [][]byte) error {
+	f.w.port()
+	f.w.asked = records
+	return nil
+}
+
+func (f fakeRequests) Size() (n int64) {
+	for _, r := range f.w.asked {
+		n += int64(len(r))
+	}
+	return n
+}
+
+type fakePending struct{ w *world }
+
+func (f fakePending) Note(ev *control.Event) bool {
+	const room = 10
+	if len(f.w.noted) == room {
+		return false
+	}
+	f.w.noted = append(f.w.noted, *ev)
+	f.w.everNoted++
+	return true
+}
+
+func (f fakePending) Clear(cursor uint64) {
+	f.w.port()
+	f.w.noted, f.w.cleared = nil, cursor
+	f.w.port()
+}
+
+func (f fakePending) Left() []control.Event {
+	left := slices.Clone(f.w.noted)
+	for i := range left {
+		left[i].Cursor = f.w.cleared + uint64(i) + 1
+	}
+	return left
+}
 
 type fakeHistory struct{ w *world }
 
@@ -619,6 +689,7 @@ func (f fakeHistory) Append(events ...control.Event) uint64 {
 		ev.Cursor = f.Last() + 1
 		f.w.history = append(f.w.history, ev)
 	}
+	f.w.port()
 	return f.Last()
 }
 func (f fakeHistory) Last() uint64 { return uint64(len(f.w.history)) }
