@@ -355,18 +355,18 @@ func (e *Engine) attend(ctx context.Context, r *request, req control.Request) ([
 		ctx, cancel = context.WithTimeout(ctx, req.Timeout-gone)
 		defer cancel()
 	}
-	var told <-chan time.Time
-	if req.Trace != nil {
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		told = ticker.C
+	told := time.NewTimer(time.Second)
+	defer told.Stop()
+	if req.Trace == nil {
+		told.Stop()
 	}
 	began := time.Now()
 	for {
 		select {
 		case <-r.ready:
 			return r.results(), r.err
-		case <-told:
+		case <-told.C:
+			told.Reset(time.Second)
 			if _, name := e.soFar(r, nil); name != "" {
 				req.Trace(fmt.Sprintf("waiting for %s to %s, %s so far", name, req.Verb, time.Since(began).Round(time.Second)))
 			}

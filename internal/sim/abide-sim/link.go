@@ -248,7 +248,7 @@ func (l *link) message(msg []byte) {
 		var m wire.Signaled
 		l.decoded(m.Decode(body))
 		post(func() {
-			l.eng.Signaled(int(m.Signo))
+			l.eng.Signaled(int(m.Signo), m.Count)
 			if !l.eng.Stopping() {
 				l.ask("handled", nil, func(b []byte, seq uint32) []byte { return m.Append(b, wire.TypeHandled, seq) })
 			}
