@@ -44,17 +44,39 @@ func (a *app) end(c *client.Client, i instance, err error) error {
 	return nil
 }
 
+// attachTo is the proxy of an instance if one lives, or is about to live again. It
+// reports false when there is none. Signals count from the first moment: whoever
+// starts us may stop us before we know what we are.
+func (a *app) attachTo(i instance) (attached bool, err error) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	if livesOrComes(i.run) {
+		if _, taken := a.taken(i); taken {
+			return true, a.proxy(i, signals)
+		}
+	}
+	signal.Reset(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	for {
+		select {
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				return true, nil
+			}
+		default:
+			return false, nil
+		}
+	}
+}
+
 // proxy stays in the foreground in the place of an instance that lives already:
 // it passes signals on and ends when that instance ends, with its exit code.
-func (a *app) proxy(i instance) error {
+func (a *app) proxy(i instance, signals <-chan os.Signal) error {
 	c, about, err := a.reach(i)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	fmt.Fprintf(a.stderr, "abide: attached to abide-keeper, pid %d, in %s\n", about.Keeper, i.run)
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	ended := make(chan int, 1)
 	go func() { ended <- a.watchEnd(c, i, about.Cursor) }()
 	notify("READY=1\nSTATUS=attached to abide-keeper pid " + strconv.Itoa(about.Keeper))

@@ -27,10 +27,19 @@ type bootInit struct {
 	// line means that path is a file of others in which one line is ours.
 	line bool
 	text func(abide string, user bool) string
+	// more are files beside the first one, below the same folder.
+	more []bootFile
 	// next is the command that makes use of the file, undo what must precede its
 	// removal.
 	next, userNext string
 	undo, userUndo string
+}
+
+// bootFile is one of several files that an init needs.
+type bootFile struct {
+	name string // relative to the folder of the first file
+	mode os.FileMode
+	text func(abide string) string
 }
 
 var bootInits = []bootInit{
@@ -42,7 +51,13 @@ var bootInits = []bootInit{
 	{name: "sysvinit", path: "/etc/init.d/abide", mode: 0o755, text: sysvScript,
 		next: "update-rc.d abide defaults; /etc/init.d/abide start", undo: "update-rc.d -f abide remove"},
 	{name: "runit", path: "/etc/sv/abide/run", mode: 0o755, text: runitScript,
+		more: []bootFile{{"finish", 0o755, runitFinish}, {"control/t", 0o755, runitTerm}},
 		next: "ln -s /etc/sv/abide /etc/service/", undo: "rm /etc/service/abide"},
+	{name: "s6", path: "/etc/s6/abide/run", mode: 0o755, text: s6Script,
+		more: []bootFile{{"finish", 0o755, s6Finish}, {"down-signal", 0o644, s6DownSignal}, {"timeout-finish", 0o644, s6FinishTimeout}},
+		next: "ln -s /etc/s6/abide /run/service/ && s6-svscanctl -a /run/service", undo: "s6-svunlink /run/service abide"},
+	{name: "supervisord", path: "/etc/supervisor/conf.d/abide.conf", mode: 0o644, text: supervisordProgram,
+		next: "supervisorctl update", undo: "supervisorctl remove abide"},
 	{name: "inittab", path: "/etc/inittab", mode: 0o644, line: true, text: inittabLine,
 		next: "telinit q", undo: ""},
 	{name: "launchd", path: "/Library/LaunchDaemons/org.abide.abide.plist", userPath: "Library/LaunchAgents/org.abide.abide.plist", mode: 0o644, text: launchdPlist,
@@ -86,7 +101,7 @@ func (a *app) boot([]string) error {
 	}
 	text := b.text(abide, forUser)
 	if !a.write && !a.remove {
-		_, err := fmt.Fprint(a.stdout, text)
+		_, err := fmt.Fprint(a.stdout, b.printed(abide, text))
 		return err
 	}
 	path, next, undo := b.path, b.next, b.undo
@@ -104,9 +119,9 @@ func (a *app) boot([]string) error {
 		if undo != "" {
 			next = undo
 		}
-		err = removeBoot(path, text, b.line)
+		err = removeBoot(path, text, b)
 	} else {
-		err = installBoot(path, text, b)
+		err = installBoot(path, text, abide, b)
 	}
 	if err != nil {
 		return err
@@ -146,7 +161,23 @@ func detectInit() string {
 	}
 }
 
-func installBoot(path, text string, b *bootInit) error {
+// printed is all that an init needs. Several files stand below their names.
+func (b *bootInit) printed(abide, text string) string {
+	if len(b.more) == 0 {
+		return text
+	}
+	var all strings.Builder
+	fmt.Fprintf(&all, "==> %s <==\n%s", b.path, text)
+	for _, f := range b.more {
+		fmt.Fprintf(&all, "\n==> %s <==\n%s", filepath.Join(filepath.Dir(b.path), f.name), f.text(abide))
+	}
+	return all.String()
+}
+
+// isOurs tells abide's own file from that of somebody else.
+func isOurs(data []byte) bool { return bytes.Contains(data, []byte("daemon --attach")) }
+
+func installBoot(path, text, abide string, b *bootInit) error {
 	old, err := os.ReadFile(path)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
@@ -158,26 +189,51 @@ func installBoot(path, text string, b *bootInit) error {
 			old = append(old, '\n')
 		}
 		return replace(path, append(old, text...), b.mode)
-	case err == nil && string(old) != text && !bytes.Contains(old, []byte("daemon --attach")):
-		return failed("move it away first", "cannot write %s: it is there already and is not abide's", path)
+	case err == nil && string(old) != text && !isOurs(old):
+		return othersFile(path)
 	}
+	for _, f := range b.more {
+		beside, text := filepath.Join(filepath.Dir(path), f.name), f.text(abide)
+		if there, e := os.ReadFile(beside); e == nil && err != nil && string(there) != text {
+			return othersFile(beside)
+		}
+		if err := replace(beside, []byte(text), f.mode); err != nil {
+			return err
+		}
+	}
+	// The one that makes the folder a service comes last.
 	return replace(path, []byte(text), b.mode)
 }
 
-func removeBoot(path, text string, line bool) error {
+func othersFile(path string) error {
+	return failed("move it away first", "cannot write %s: it is there already and is not abide's", path)
+}
+
+func removeBoot(path, text string, b *bootInit) error {
 	old, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return notPermitted(err, "cannot read %s: %v", path, cause(err))
-	case line:
+	case b.line:
 		return replace(path, bytes.ReplaceAll(old, []byte(text), nil), 0o644)
-	case !bytes.Contains(old, []byte("daemon --attach")):
+	case !isOurs(old):
 		return failed("", "cannot remove %s: it is not abide's", path)
 	}
-	if err := os.Remove(path); err != nil {
-		return notPermitted(err, "cannot remove %s: %v", path, cause(err))
+	files := []string{path}
+	for _, f := range b.more {
+		files = append(files, filepath.Join(filepath.Dir(path), f.name))
+	}
+	for _, file := range files {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return notPermitted(err, "cannot remove %s: %v", file, cause(err))
+		}
+		// A folder of our own making goes with the last file in it; os.Remove
+		// leaves one that holds something.
+		if dir := filepath.Dir(file); dir != filepath.Dir(path) {
+			_ = os.Remove(dir)
+		}
 	}
 	return nil
 }

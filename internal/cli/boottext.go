@@ -1,7 +1,13 @@
 package cli
 
+import "strings"
+
 // The texts that start abide under another init. Each runs `daemon --attach`, so
-// that an init which starts it again finds the instance that still lives.
+// that an init which starts it again finds the instance that still lives. TERM
+// stops all services, then abide; KILL ends only the process that the init knows,
+// and its next start goes on where that was. So where an init can tell a restart
+// from a stop, a restart is told to send KILL. After `abide shutdown` abide ends
+// with 0 and is left alone.
 
 func systemdUnit(abide string, user bool) string {
 	target := "multi-user.target"
@@ -19,7 +25,7 @@ ExecStart=` + systemdQuote(abide) + ` daemon --attach
 ExecReload=` + systemdQuote(abide) + ` apply
 KillMode=process
 Delegate=yes
-Restart=always
+Restart=on-failure
 TimeoutStopSec=120
 
 [Install]
@@ -115,6 +121,79 @@ exec ` + shellQuote(abide) + ` daemon --attach
 `
 }
 
+// runitFinish is given the exit code, -1 if killed, and the status, runsv(8).
+func runitFinish(string) string {
+	return `#!/bin/sh
+# After "abide shutdown" it stays down until "sv up abide". When runsv has been told
+# to stop it or to end, nothing is left to say.
+case $(cat supervise/stat) in
+*"want down"* | *"want exit"*) exit 0 ;;
+esac
+test "$1" != 0 || exec sv d .
+`
+}
+
+// runitTerm is run in place of TERM, runsv(8), CUSTOMIZE CONTROL.
+func runitTerm(string) string {
+	return `#!/bin/sh
+# "sv restart abide" replaces abide's process and leaves its services alone: it gets
+# KILL. "sv down abide" and the end of runsv stop them all: TERM goes through.
+case $(cat supervise/stat) in
+*"want down"* | *"want exit"*) exit 1 ;;
+esac
+exec kill -KILL "$(cat supervise/pid)"
+`
+}
+
+func s6Script(abide string, _ bool) string {
+	return `#!/bin/sh
+exec 2>&1
+exec ` + shellQuote(abide) + ` daemon --attach
+`
+}
+
+// s6Finish is given the exit code, 256 if killed, s6-supervise(8).
+func s6Finish(abide string) string {
+	return `#!/bin/sh
+# "s6-svc -r" replaces abide's process and leaves its services alone: it gets KILL, see
+# down-signal. "s6-svc -d" and the end of s6-supervise stop them all, here. After
+# "abide shutdown" it stays down until "s6-svc -u".
+abide=` + shellQuote(abide) + `
+test "$1" -ne 0 || exit 125
+test "$(s6-svstat -o wantedup .)" = false || exit 0
+"$abide" daemon --attach & # there may be nobody who could stop them
+tries=100
+until "$abide" shutdown; do
+	test $? -eq 6 && test $tries -gt 0 || exit 1
+	tries=$((tries - 1))
+	sleep 0.1
+done 2>/dev/null
+wait
+`
+}
+
+func s6DownSignal(string) string { return "KILL\n" }
+
+// s6FinishTimeout is how long finish may take, in milliseconds.
+func s6FinishTimeout(string) string { return "120000\n" }
+
+func supervisordProgram(abide string, _ bool) string {
+	return `; supervisord cannot tell a program whether it is restarted or stopped: both are
+; KILL here, which leaves abide's services alone. "abide shutdown" stops them, and
+; abide stays ended until "supervisorctl start abide". Where supervisord is process 1
+; of a container and its end is to stop the services, use stopsignal=TERM and
+; stopwaitsecs=100.
+[program:abide]
+command=` + strings.ReplaceAll(shellQuote(abide), "%", "%%") + ` daemon --attach
+directory=/
+autorestart=unexpected
+exitcodes=0
+startsecs=0
+stopsignal=KILL
+redirect_stderr=true
+`
+}
+
 func inittabLine(abide string, _ bool) string {
 	return "ab:2345:respawn:" + shellQuote(abide) + " daemon --attach\n"
 }
@@ -135,9 +214,14 @@ func launchdPlist(abide string, _ bool) string {
 	<key>RunAtLoad</key>
 	<true/>
 	<key>KeepAlive</key>
-	<true/>
+	<dict>
+		<key>SuccessfulExit</key>
+		<false/>
+	</dict>
 	<key>AbandonProcessGroup</key>
 	<true/>
+	<key>ExitTimeOut</key>
+	<integer>120</integer>
 </dict>
 </plist>
 `

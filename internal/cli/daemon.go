@@ -130,10 +130,11 @@ func (a *app) daemon([]string) error {
 	if err != nil {
 		return err
 	}
-	if pid, taken := a.taken(i); taken {
-		if a.attach {
-			return a.proxy(i)
+	if a.attach {
+		if attached, err := a.attachTo(i); attached {
+			return err
 		}
+	} else if pid, taken := a.taken(i); taken {
 		return held1(i, pid)
 	}
 	if err := prepareRun(i); err != nil {

@@ -67,6 +67,23 @@ func lives(pid int, start uint64) bool {
 	return err != nil || !stat.Gone() && (start == 0 || stat.Start == start)
 }
 
+// livesOrComes tells whether a keeper holds the run directory, once that is
+// certain: while an engine replaces its keeper, which takes milliseconds, the lock
+// names one that is dead.
+func livesOrComes(run string) bool {
+	for range 500 {
+		_, held := holder(run)
+		if !held {
+			return false
+		}
+		if keeperLives(run) {
+			return true
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false
+}
+
 // awaitRelease returns when nobody holds the run directory any more, or after
 // limit; 0 is no limit. It sleeps in the kernel.
 func awaitRelease(run string, limit time.Duration) bool {

@@ -154,7 +154,8 @@ background instead. Nothing is written into the project.`,
 			long: `As root it serves the system, else the user. TERM and INT shut it down, a second one
 hurries; HUP reads the definitions again. PATH is a folder of definitions or one file.
 With --run and without --state or --log those folders stand below the run directory.
-When one lives already it ends with 1 and says who; with --attach it stays as its proxy.`,
+When one lives already it ends with 1 and says who; with --attach it stays as its proxy,
+which passes these signals on. KILL to either ends a process and no service.`,
 			example: "abide daemon --config ./services --run /run/my-abide", flags: daemonFlags, run: (*app).daemon},
 		{name: "init", args: "[-- COMMAND...]", group: groupAbide, dash: true,
 			summary: "the supervisor as the first process of a container",
@@ -175,7 +176,9 @@ sockets stay as they are and no line is lost. What fails is undone, and the exit
 			example: "abide upgrade /opt/abide-2.1/libexec", max: 1, complete: completeFiles, flags: upgradeFlags, run: (*app).upgrade},
 		{name: "boot", args: "", group: groupAbide,
 			summary: "print or install what starts abide at boot under another init",
-			long:    "Without --init the init that is found here is taken.",
+			long: `Without --init the init that is found here is taken. What is printed lets the init restart
+abide without a service noticing, where it can tell a restart from a stop (runit, s6,
+supervisord). Several files are printed each below its name.`,
 			example: "abide boot --init systemd --write", flags: bootFlags, run: (*app).boot},
 		{name: "completion", args: "bash|zsh|fish", group: groupAbide,
 			summary: "print the shell's completion script",

@@ -173,7 +173,19 @@ func (a *Abide) Start(arguments ...string) {
 // Launch starts abide with these arguments as this instance's daemon.
 func (a *Abide) Launch(arguments ...string) {
 	a.T.Helper()
-	a.daemon = a.Command("abide", arguments...)
+	a.launch(a.Command("abide", arguments...))
+}
+
+// LaunchUnder starts another supervisor that is to start this instance; it is then
+// what DaemonPid, DaemonExit and StopDaemon are about.
+func (a *Abide) LaunchUnder(line ...string) {
+	a.T.Helper()
+	a.launch(a.command(line))
+}
+
+func (a *Abide) launch(daemon *exec.Cmd) {
+	a.T.Helper()
+	a.daemon = daemon
 	a.daemon.Stdout, a.daemon.Stderr = a.output, a.output
 	Check(a.T, a.daemon.Start())
 	if a.Limits != nil {
