@@ -11,7 +11,7 @@ SYSTEMS  = darwin freebsd openbsd netbsd illumos
 
 export CGO_ENABLED = 0
 
-.PHONY: build run test deps bench bench-smoke cross lint unit race e2e chaos fuzz-seeds generate install clean
+.PHONY: build run run2 test deps bench bench-smoke cross lint unit race e2e chaos fuzz-seeds generate install clean
 
 build:
 	@mkdir -p bin
@@ -19,6 +19,9 @@ build:
 
 run: build
 	@./examples/demo.sh
+
+run2: build
+	@./examples/killed.sh
 
 test: deps build lint unit race cross e2e bench-smoke
 	@echo "all tests passed"
