@@ -1,6 +1,8 @@
 package svlog
 
 import (
+	"bytes"
+	"errors"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +24,10 @@ func appendTo(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
+// errDisturbed tells that somebody truncated, removed or wrote to the log between
+// two writes. What was just written is not there any more.
+var errDisturbed = errors.New("others write to the log")
+
 // writeLog writes b at the end of a log, which is off as far as is known. What was
 // begun before a crash, or was parked, is written at off again; all else goes to
 // wherever the end is. It returns the offset behind what was written.
@@ -30,7 +36,7 @@ func (m *Manager) writeLog(fd int, b []byte, off int64, again bool) (n int, end 
 		n, err = writeAll(func(fd int, b []byte, _ int64) (int, error) { return m.append(fd, b) }, fd, b, off)
 		if n > 0 || err != unix.EOPNOTSUPP && err != unix.ENOSYS && err != unix.EINVAL {
 			if err == nil {
-				off, err = m.settle(fd, b, off)
+				err = settle(fd, b, off)
 			}
 			return n, off + int64(n), err
 		}
@@ -40,24 +46,32 @@ func (m *Manager) writeLog(fd int, b []byte, off int64, again bool) (n int, end 
 	return n, off + int64(n), err
 }
 
-// settle tells where b, which was just appended to a log that ended at off, is. If
-// the log was truncated in between, in the middle of a line, b is given a line of
-// its own.
-func (m *Manager) settle(fd int, b []byte, off int64) (int64, error) {
+// settle finds out whether b, which was just appended to a log, came to stand at
+// off. If it does not, because others truncated the log or wrote to it, it is taken
+// back: it may be the rest of a line whose beginning is gone, or stand behind a
+// line that is not finished.
+func settle(fd int, b []byte, off int64) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Size >= off+int64(len(b)) {
-		return off, nil
+	if err := unix.Fstat(fd, &st); err != nil || st.Nlink > 0 && st.Size == off+int64(len(b)) {
+		return nil
+	}
+	if st.Nlink == 0 {
+		return errDisturbed
 	}
 	at := max(st.Size-int64(len(b)), 0)
-	var before [1]byte
-	if at == 0 || b[0] == '\n' {
-		return at, nil
+	if at > off && !endsWith(fd, b, st.Size) {
+		return nil // what others wrote is behind it
 	}
-	if n, err := unix.Pread(fd, before[:], at-1); n == 1 && err == nil && before[0] != '\n' {
-		if _, err := m.pwriteAll(fd, append([]byte{'\n'}, b...), at); err != nil {
-			return at, err
-		}
-		at++
+	if err := unix.Ftruncate(fd, at); err != nil {
+		return err
 	}
-	return at, nil
+	return errDisturbed
+}
+
+// endsWith tells whether a file of the given size ends as b does.
+func endsWith(fd int, b []byte, size int64) bool {
+	var have [256]byte
+	end := b[max(len(b)-len(have), 0):]
+	n, err := unix.Pread(fd, have[:len(end)], size-int64(len(end)))
+	return err == nil && bytes.Equal(have[:max(n, 0)], end)
 }

@@ -23,6 +23,11 @@ const (
 	retryFirst = 100 * time.Millisecond
 	retryMax   = 10 * time.Second
 	lookEvery  = time.Second // how often a busy log's path is compared with its descriptor
+	// trustFor is how long a log is taken to be as it was left: what happens to
+	// it within that time is seen after the next write, and mended then.
+	trustFor = time.Millisecond
+	// disturbances is how often a write is repeated that others undo.
+	disturbances = 8
 )
 
 // state is a place as plain data: a copy to work on.
@@ -79,6 +84,7 @@ type sink struct {
 	retryAt   time.Duration // on the Manager's clock, while trouble
 	retryWait time.Duration
 	lookAt    time.Duration // when to compare path and descriptor next
+	seenAt    time.Duration // when it was last as it should be
 	rotateAt  time.Duration // not before this is a failed rotation tried again
 	sweepAt   time.Duration // when the oldest rotated log is too old, 0: never
 
@@ -278,9 +284,11 @@ func (m *Manager) write(t *take, k *sink, src []byte) (state, bool) {
 		p := k.rec.place.load()
 		return m.refuse(t, k, p, src)
 	}
-	if err := k.look(t.now, t.mono, t.again); err != nil {
-		m.failed(k, err, t.mono)
-		return m.refuse(t, k, k.rec.place.load(), src)
+	if k.fd < 0 || t.again || k.trouble != nil || m.append == nil || t.mono >= k.lookAt || t.mono-k.seenAt >= trustFor {
+		if err := k.look(t.now, t.mono, t.again); err != nil {
+			m.failed(k, err, t.mono)
+			return m.refuse(t, k, k.rec.place.load(), src)
+		}
 	}
 	p := k.rec.place.load()
 	e := &m.enc
@@ -288,8 +296,9 @@ func (m *Manager) write(t *take, k *sink, src []byte) (state, bool) {
 		form: k.rules.form, service: serviceOf(t.src.name), run: t.src.number, stream: t.src.stream, id: t.src.id,
 		open: p.open, mid: t.mid, stamp: follow(t.stamp, p.last),
 	}
+	disturbed := 0
 	for first := true; first || len(src) > 0; first = false {
-		out := m.out[:0]
+		before, out := *e, m.out[:0]
 		if p.lostBytes > 0 {
 			out = e.note(out, t.runNumber(), lostText(m.text[:0], &p))
 		}
@@ -310,7 +319,17 @@ func (m *Manager) write(t *take, k *sink, src []byte) (state, bool) {
 			p.lostBytes, p.lostLines, p.errno = 0, 0, 0
 			p.open, p.last = e.open, e.stamp-1
 			src = src[used:]
+			k.seenAt = t.mono
 			continue
+		}
+		if disturbed++; err == errDisturbed && disturbed < disturbances {
+			if err = k.look(t.now, t.mono, false); err == nil {
+				*e = before
+				p.offset, p.open = k.rec.place.offset.Load(), k.rec.place.open.Load()
+				e.open = p.open
+				continue
+			}
+			n = 0
 		}
 		m.failed(k, err, t.mono)
 		if k.rules.block {
@@ -328,13 +347,21 @@ func (m *Manager) write(t *take, k *sink, src []byte) (state, bool) {
 			p.written += uint64(len(out))
 			p.open, p.last = e.open, e.stamp-1
 		}
-		unix.Ftruncate(k.fd, int64(p.offset))
+		k.cut(int64(p.offset))
 		return m.refuse(t, k, p, src)
 	}
 	if k.trouble != nil {
 		m.mended(k)
 	}
 	return p, true
+}
+
+// cut takes back what stands behind the end of what is kept.
+func (k *sink) cut(end int64) {
+	var st unix.Stat_t
+	if k.fd >= 0 && unix.Fstat(k.fd, &st) == nil && st.Size > end {
+		unix.Ftruncate(k.fd, end)
+	}
 }
 
 // follow gives the stamp of a line that stands behind one of stamp last: later by
