@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -143,4 +144,223 @@ func openFiles(t *testing.T, pid int) int {
 		t.Fatal(err)
 	}
 	return len(list)
+}
+
+func TestAKeeperThatDoesNotProveItselfIsNotExecuted(t *testing.T) {
+	r := newRig(t)
+	r.env = []string{"ABIDE_TEST_PROOF=400"}
+	r.start()
+	e := r.connected()
+	s := e.up("web", 1, 0, "/bin/sleep", "100000")
+	truncated := filepath.Join(r.dir, "truncated")
+	program := must(os.ReadFile(must(os.Executable())))
+	if err := os.WriteFile(truncated, program[:64<<10], 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		keeper string
+		want   wire.UpgradeResult
+	}{
+		"says nothing":   {r.another("mute", "exit 0"), wire.UpgradeDiffers},
+		"fails":          {r.another("fails", "exit 3"), wire.UpgradeUnproven},
+		"is killed":      {r.another("killed", "kill -9 $$"), wire.UpgradeUnproven},
+		"hangs":          {r.another("hangs", "exec sleep 1000"), wire.UpgradeSlow},
+		"is cut off":     {truncated, 0},
+		"is /bin/false":  {"/bin/false", wire.UpgradeUnproven},
+		"is not there":   {"/nonexistent", wire.UpgradeExec},
+		"is no program":  {"/etc/passwd", wire.UpgradeExec},
+		"is not a child": {r.another("stays", "sleep 1000 & exit 1"), wire.UpgradeUnproven},
+	} {
+		up := e.change(c.keeper, "")
+		if up.Result != c.want && (c.want != 0 || up.Result == wire.UpgradeDone) {
+			t.Errorf("a keeper that %s: %+v, want %d", what, up, c.want)
+		}
+		if now := e.sync(); now.Live != 1 || now.Engines != 1 {
+			t.Fatalf("a keeper that %s: %+v", what, now)
+		}
+	}
+	if dead(s.Pid) || e.welcome.KeeperPid != r.keeper.Process.Pid {
+		t.Error("the service is gone")
+	}
+	children := must(os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", r.keeper.Process.Pid, r.keeper.Process.Pid)))
+	for _, pid := range strings.Fields(string(children)) {
+		// Only the orphan of the last is there for longer; a test ends it.
+		if stat := must(os.ReadFile("/proc/" + pid + "/stat")); strings.Contains(string(stat), "(sleep)") {
+			_ = syscall.Kill(must(strconv.Atoi(pid)), syscall.SIGKILL)
+		}
+	}
+}
+
+func TestAnEngineThatIsNeverInChargeMakesRoomForTheOneBefore(t *testing.T) {
+	for what, c := range map[string]struct {
+		script string
+		want   wire.UpgradeResult
+	}{
+		"dies":  {"#!/bin/sh\nexit 3\n", wire.UpgradeEngineDied},
+		"hangs": {"#!/bin/sh\nexec sleep 1000\n", wire.UpgradeEngineSilent},
+		"gone":  {"", wire.UpgradeEngineExec},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := newRig(t)
+			r.env = []string{"ABIDE_TEST_TRIAL=500"}
+			r.start()
+			e := r.connected()
+			s := e.up("web", 1, 0, "/bin/sleep", "100000")
+			path := filepath.Join(r.dir, "new-engine")
+			if c.script != "" {
+				if err := os.WriteFile(path, []byte(c.script), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if up := e.change(r.another("next", ""), path); up.Result != wire.UpgradeDone {
+				t.Fatalf("%+v; stderr:\n%s", up, r.stderr)
+			}
+			// The way back needs no name.
+			e.kill()
+			e = r.connected()
+			if !e.welcome.OnTrial {
+				t.Error("the engine is not told that it ends an upgrade")
+			}
+			up, err := e.InCharge()
+			if err != nil || up.Result != c.want || c.want == wire.UpgradeEngineDied && up.Status != 3<<8 || c.want == wire.UpgradeEngineExec && up.Errno != uint32(syscall.ENOENT) {
+				t.Errorf("%+v, %v; stderr:\n%s", up, err, r.stderr)
+			}
+			if again, err := e.InCharge(); err != nil || again.Result != wire.UpgradeNone {
+				t.Errorf("%+v, %v", again, err)
+			}
+			if rec, _ := e.record("web"); rec.Pid != s.Pid || rec.Phase != wire.Live {
+				t.Errorf("%+v", rec)
+			}
+			// It stays the engine, and can be upgraded from.
+			e.kill()
+			e = r.connected()
+			if up := e.change(r.another("next", ""), ""); up.Result != wire.UpgradeDone {
+				t.Fatalf("%+v; stderr:\n%s", up, r.stderr)
+			}
+			e.kill()
+			e = r.connected()
+			if up, err := e.InCharge(); err != nil || up.Result != wire.UpgradeDone {
+				t.Errorf("%+v, %v", up, err)
+			}
+		})
+	}
+}
+
+// spoilVar makes a keeper find a baton for another process.
+const spoilVar = "ABIDE_TEST_SPOIL"
+
+// spoilBaton does that, and undoes it for the keeper that it goes back to.
+func spoilBaton(fd int, file []byte) {
+	const at = batonHeader + sectionHead
+	pid := byte(1)
+	if get64(file[at+8*wordStage:]) == stageForward && os.Getenv(spoilVar) == "" {
+		return
+	}
+	_, _ = unix.Pwrite(fd, []byte{file[at+7+8*wordPid] ^ pid}, at+7+8*wordPid)
+}
+
+func TestAKeeperThatCannotTakeOverGoesBack(t *testing.T) {
+	r := startRig(t)
+	e := r.connected()
+	s := e.up("web", 1, 0, "/bin/sleep", "100000")
+	// It proves itself, and then finds that the baton is not for it.
+	next := r.another("next", `unset `+spoilVar+`; [ "$1" = --prove ] || [ -e `+r.dir+`/once ] || { touch `+r.dir+`/once; export `+spoilVar+`=1; }`)
+	if up := e.change(next, ""); up.Result != wire.UpgradeResume || up.Errno != uint32(syscall.ESRCH) {
+		t.Fatalf("%+v; stderr:\n%s", up, r.stderr)
+	}
+	if e.sync().Live != 1 || dead(s.Pid) || e.welcome.KeeperPid != r.keeper.Process.Pid {
+		t.Error("the service is not as it was")
+	}
+	if up := e.change(next, ""); up.Result != wire.UpgradeDone {
+		t.Fatalf("the second time: %+v; stderr:\n%s", up, r.stderr)
+	}
+}
+
+// TestExitsDuringUpgradesHaveTheirStatus ends services all the time while keepers
+// follow each other.
+func TestExitsDuringUpgradesHaveTheirStatus(t *testing.T) {
+	r := startRig(t)
+	e := r.connected()
+	program := r.another("next", "")
+	const runs = 40
+	for round := range 3 {
+		for i := range runs {
+			pause := fmt.Sprintf("0.%03d", (i*7)%200)
+			e.up(fmt.Sprint("s", i), uint64(round+1), uint64(round), "/bin/sh", "-c", fmt.Sprintf("sleep %s; exit %d", pause, i+1))
+		}
+		seen := map[string]uint32{}
+		for range 2 {
+			if up := e.change(program, ""); up.Result != wire.UpgradeDone {
+				t.Fatalf("%+v; stderr:\n%s", up, r.stderr)
+			}
+			for len(e.exited) > 0 {
+				x := <-e.exited
+				seen[x.Name] = x.Status
+			}
+			e.kill()
+			e = r.connected()
+			if up, err := e.InCharge(); err != nil || up.Result != wire.UpgradeDone {
+				t.Fatalf("%+v, %v", up, err)
+			}
+			for _, rec := range e.records {
+				if rec.Phase == wire.Ended {
+					if !rec.Exit.Known || rec.Exit.Adopted {
+						t.Errorf("%+v", rec.Exit)
+					}
+					seen[rec.Name] = rec.Exit.Status
+				}
+			}
+		}
+		for len(seen) < runs {
+			x := next(e, e.exited)
+			if !x.Known || x.Adopted {
+				t.Errorf("%+v", x)
+			}
+			seen[x.Name] = x.Status
+		}
+		for i := range runs {
+			if got := seen[fmt.Sprint("s", i)]; got != uint32(i+1)<<8 {
+				t.Errorf("round %d: s%d ended with %#x", round, i, got)
+			}
+		}
+	}
+}
+
+func TestSignalsDuringAnUpgradeAreTold(t *testing.T) {
+	r := startRig(t)
+	e := r.connected()
+	sent := uint32(0)
+	for range 20 {
+		_ = syscall.Kill(r.keeper.Process.Pid, syscall.SIGUSR2)
+		sent++
+	}
+	until(t, "the signals are counted", func() bool { return next(e, e.signaled).Count > 0 })
+	if up := e.change(r.another("next", ""), ""); up.Result != wire.UpgradeDone {
+		t.Fatalf("%+v; stderr:\n%s", up, r.stderr)
+	}
+	// The runtime may merge signals of one kind, but the last is never lost.
+	before := uint32(0)
+	for len(e.signaled) > 0 {
+		before = (<-e.signaled).Count
+	}
+	_ = syscall.Kill(r.keeper.Process.Pid, syscall.SIGUSR2)
+	if s := next(e, e.signaled); s.Count <= before || s.Count > sent+1 {
+		t.Errorf("%+v after %d, %d were sent", s, before, sent)
+	}
+}
+
+func TestArgumentsOfTheNextKeeper(t *testing.T) {
+	for before, want := range map[string]string{
+		"--run /r --exec /old/x -- /old/e --run /r":        "--run /r --exec /new/x -- /new/e --run /r",
+		"--run /r -- /old/e --main -- --exec":              "--run /r --exec /new/x -- /new/e --main -- --exec",
+		"--run -- --mode init --lease-fd 3 -- /old/e":      "--run -- --mode init --lease-fd 3 --exec /new/x -- /new/e",
+		"--run /r --inherit-fd 3 --nofile 1:2 -- /old/e a": "--run /r --nofile 1:2 --exec /new/x -- /new/e a",
+	} {
+		if got := strings.Join(argsFor(strings.Fields(before), "/new/e", "/new/x"), " "); got != want {
+			t.Errorf("%s\nbecomes %s\nwant    %s", before, got, want)
+		}
+	}
+	if got := strings.Join(argsFor(strings.Fields("--exec /old/x --run /r -- /old/e"), "/new/e", ""), " "); got != "--exec /old/x --run /r -- /new/e" {
+		t.Errorf("without abide-exec: %s", got)
+	}
 }
