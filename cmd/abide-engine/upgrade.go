@@ -187,6 +187,11 @@ func (u *upgrader) CarryOut(plan engine.UpgradePlan) error {
 	}
 	defer self.Close()
 	up, err := u.link.Upgrade(plan.Keeper, plan.Engine, plan.Exec, int(self.Fd()))
+	if errors.Is(err, link.ErrLost) {
+		// The new keeper died at once. This engine is about to start the one before and
+		// to end; the next one finds the upgrade on its page and tells of it.
+		select {}
+	}
 	if err != nil {
 		return err
 	}
