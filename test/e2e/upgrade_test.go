@@ -29,6 +29,7 @@ var buildNext = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	builtForTests = append(builtForTests, dir)
 	build := exec.Command("go", "build", "-trimpath", "-tags", "osusergo,netgo",
 		"-ldflags", "-s -w -X github.com/abide-project/abide/internal/version.Version="+nextBuild,
 		"-o", dir+"/", "./cmd/abide-keeper", "./cmd/abide-engine", "./cmd/abide-exec")
@@ -40,8 +41,7 @@ var buildNext = sync.OnceValues(func() (string, error) {
 	return dir, os.Chmod(dir, 0o755)
 })
 
-// nextPrograms are a test's own, which it may spoil. They go when the test
-// has ended, and the last test leaves what they were copied from.
+// nextPrograms are a test's own, which it may spoil.
 func nextPrograms(t *testing.T, a *harness.Abide) string {
 	t.Helper()
 	from, err := buildNext()
