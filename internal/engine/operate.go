@@ -127,13 +127,17 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 	case control.Reload:
 		return e.reload(s)
 	case control.Enable:
-		e.wish(s, req.Who, func(w *state.Wish) { w.Enabled = state.Yes })
+		if o := e.enable(req, s, state.Yes); o != nil {
+			return *o, nil
+		}
 		if req.Now {
 			return e.start(req, s, "enabled")
 		}
 		return done(s, join("enabled", note)), nil
 	case control.Disable:
-		e.wish(s, req.Who, func(w *state.Wish) { w.Enabled = state.No })
+		if o := e.enable(req, s, state.No); o != nil {
+			return *o, nil
+		}
 		if req.Now {
 			return e.stop(req, s)
 		}
@@ -299,6 +303,19 @@ func (e *Engine) wish(s *service, who control.Who, change func(*state.Wish)) {
 		e.complainOnce("wishes", fmt.Sprintf("Cannot keep what operators ask for: %v", err))
 	}
 	s.wish = w
+}
+
+// enable notes that a service is enabled or not, which has to outlive a reboot:
+// where that cannot be stored it is refused, and what was before stands.
+func (e *Engine) enable(req control.Request, s *service, choice state.Choice) *control.Outcome {
+	w := s.wish
+	w.Enabled, w.By, w.At = choice, req.Who.UID, e.wall()
+	if err := e.ports.Wishes.Set(s.name, w); err != nil {
+		o := refuse(s, control.Failed, "cannot %s %s: %v", req.Verb, s.name, err)
+		return &o
+	}
+	s.wish = w
+	return nil
 }
 
 func done(s *service, message string) control.Outcome {

@@ -126,9 +126,11 @@ func (w *Wishes) Names() []string {
 	return slices.Sorted(maps.Keys(w.wishes))
 }
 
-// Set stores the wish about a service; the zero Wish forgets it. The wish holds
-// even when it cannot be stored; the error then says that it will not survive,
-// and the next call tries to store it again.
+// Set stores the wish about a service; the zero Wish forgets it. When it cannot be
+// stored that the service is enabled or not, nothing of the wish holds and the old
+// one stands, here and in the file. The rest of a wish holds all the same, because
+// a full run directory must not keep anybody from stopping what fills it; the error
+// then says that it will not survive, and the next call tries to store it again.
 func (w *Wishes) Set(name string, wish Wish) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -137,15 +139,17 @@ func (w *Wishes) Set(name string, wish Wish) error {
 		wish.At = time.Time{} // a clock that is far off; such a time has no text form
 	}
 	old := w.wishes[name]
+	if old.Enabled != wish.Enabled || w.enabled.unsaved {
+		if err := w.enabled.set(name, enabledFields(wish), wish.Enabled != Unset); err != nil && old.Enabled != wish.Enabled {
+			return err
+		}
+	}
 	if wish.Enabled == Unset && !wish.Stopped && !wish.Started {
 		delete(w.wishes, name)
 	} else {
 		w.wishes[name] = wish
 	}
 	var errs []error
-	if old.Enabled != wish.Enabled || w.enabled.unsaved {
-		errs = append(errs, w.enabled.set(name, enabledFields(wish), wish.Enabled != Unset))
-	}
 	if old.Stopped != wish.Stopped || old.Started != wish.Started || old.Released != wish.Released || w.orders.unsaved ||
 		(wish.Stopped || wish.Started) && (old.By != wish.By || !old.At.Equal(wish.At)) {
 		fields := orderJSON{Stopped: wish.Stopped, Started: wish.Started, By: wish.By, At: wish.At}

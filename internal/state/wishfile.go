@@ -64,9 +64,17 @@ func loadWishFile(dir *Dir, boot string) (*wishFile, error) {
 		}
 	}
 	if err != nil {
-		return f, f.setAside(dir.failed("understand", wishesName, err))
+		return f, f.keepCopy(data, dir.failed("understand", wishesName, err))
 	}
 	return f, nil
+}
+
+// keepCopy is setAside for what could be read: at no moment is there no file.
+func (f *wishFile) keepCopy(data []byte, why error) error {
+	if err := f.dir.WriteFile(wishesName+".bad", data, 0o600); err != nil {
+		return errors.Join(why, err)
+	}
+	return errors.Join(fmt.Errorf("%w; it is kept as %s.bad", why, wishesName), f.rewrite())
 }
 
 func (f *wishFile) begin(boot string) {
@@ -130,7 +138,8 @@ func parseWishes(data []byte) (head map[string]json.RawMessage, lines map[string
 // stores the line.
 func (f *wishFile) set(name string, value any, keep bool) error {
 	fields := make(map[string]json.RawMessage)
-	if old, ok := f.lines[name]; ok {
+	old, had := f.lines[name]
+	if had {
 		_ = json.Unmarshal(old, &fields) // it is an object: it was encoded here
 	}
 	for _, known := range wishFields {
@@ -148,7 +157,15 @@ func (f *wishFile) set(name string, value any, keep bool) error {
 	} else {
 		f.lines[name], _ = json.Marshal(fields) // a map of JSON
 	}
-	return f.store(name)
+	err := f.store(name)
+	if err != nil && f.dir.durable {
+		// The next store must not write what was refused.
+		delete(f.lines, name)
+		if had {
+			f.lines[name] = old
+		}
+	}
+	return err
 }
 
 func (f *wishFile) store(name string) error {
