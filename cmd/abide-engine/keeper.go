@@ -64,6 +64,7 @@ func (k *keeper) handler() link.Handler {
 // must not take the refusal for an answer: it stops here, as if it had been killed
 // in the middle of this very step, and the next one takes it up again.
 func (k *keeper) asked(err error) error {
+	k.watch()
 	if err != nil && k.link.Gone() {
 		select {}
 	}
@@ -90,7 +91,6 @@ func (k *keeper) Spawn(o engine.Order) error {
 		args.Hold[i] = link.Hold(h)
 	}
 	_, err := k.link.Spawn(&args)
-	k.watch()
 	return k.asked(err)
 }
 
@@ -138,7 +138,6 @@ func (k *keeper) Signal(name string, run uint64, signo int, to engine.Scope) err
 
 func (k *keeper) Adopt(name string, run uint64, pid int, start uint64) error {
 	_, err := k.link.Adopt(name, run, pid, start, -1)
-	k.watch()
 	return k.asked(err)
 }
 

@@ -209,6 +209,7 @@ func serve(f flags) error {
 	// The socket is the keeper's: closing our end must not remove its name.
 	if l, ok := listener.(*net.UnixListener); ok {
 		l.SetUnlinkOnClose(false)
+		k.next.clients.Store(l)
 	}
 	server := api.New(eng, api.Options{ReportDefect: out.Say})
 	go func() {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,6 +25,7 @@ type succession struct {
 	estate link.Estate
 	// listener is that of the estate: what nobody refers to is closed.
 	listener *os.File
+	clients  atomic.Pointer[net.UnixListener] // accepts from it, nil: not yet
 	begun    sync.Mutex
 }
 
@@ -81,6 +84,10 @@ var pauses = []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, t
 // engine: the new keeper starts the next one.
 func (s *succession) keeperLost(l *link.Link, cause error) {
 	s.begun.Lock() // whoever else notices waits for the end
+	// Who connects from here on waits for the next engine.
+	if l := s.clients.Load(); l != nil {
+		_ = l.SetDeadline(time.Unix(1, 0))
+	}
 	out := console{}
 	if s.keeper >= 0 && !pidfd.Await(s.keeper, deathTime) {
 		out.Say(fmt.Sprintf("Cannot understand the keeper any more: %v; ending, for it to start another engine", cause))

@@ -77,6 +77,8 @@ type connection struct {
 	listed  uint32 // slots below have been told in an inventory
 	owed    int64  // CLOCK_MONOTONIC ns since when we wait for any word, 0: we do not
 	asked   bool   // ISALIVE is out
+	begins  bool   // it has not said a word since its inventory: it may still read definitions
+	knocked bool   // a client has connected to control.sock and may still wait
 	killed  bool
 }
 

@@ -13,6 +13,7 @@ import (
 const (
 	fromEngine int32 = -1
 	fromShared int32 = -2
+	fromKnock  int32 = -3
 	fromProof  int32 = -8
 	// fromReleased and above are children that are no runs any more.
 	fromReleased int32 = maxSlots
@@ -22,8 +23,8 @@ const second = 1_000_000_000
 
 // patience is how long the engine may be silent, in nanoseconds.
 var patience = struct{ quiet, answer, hello, farewell, proof, trial int64 }{
-	quiet:    5 * second,  // after news, before it is asked whether it lives
-	answer:   10 * second, // for the answer to that
+	quiet:    2 * second,  // after news, or a client's connection, before it is asked whether it lives
+	answer:   5 * second,  // for the answer to that
 	hello:    60 * second, // from its start to its first word
 	farewell: 3 * second,  // to end after it asked for our end, or closed its socket
 	proof:    5 * second,  // for a new keeper to prove itself
@@ -36,6 +37,7 @@ const messagesATurn = 64
 
 // run is the loop's thread. It never returns.
 func (k *keeper) run() {
+	k.watchListener()
 	for {
 		n, e := raw.EpollWait(k.epoll, k.events[:], k.timeout())
 		if e != 0 {
@@ -52,6 +54,8 @@ func (k *keeper) run() {
 				if int(ev.Fd) == k.engine.sock {
 					k.engineEvent(ev.Events)
 				}
+			case fromKnock:
+				k.knock()
 			case fromShared:
 				raw.EventfdDrain(k.shared.wake)
 				k.takeReaped()
@@ -101,10 +105,10 @@ func (c *connection) deadline(ending bool) int64 {
 		return 0
 	case ending || c.sock < 0:
 		return c.owed + patience.farewell
-	case !c.hello:
-		return c.owed + patience.hello
 	case c.asked:
 		return c.owed + patience.answer
+	case !c.hello || c.begins:
+		return c.owed + patience.hello
 	}
 	return c.owed + patience.quiet
 }
@@ -159,6 +163,40 @@ func (k *keeper) heard() {
 	if k.shared.ending.Load() == endNo {
 		k.engine.owed = 0
 		k.engine.asked = false
+		k.engine.begins = k.engine.begins && k.engine.listed < maxSlots
+		k.stillKnocking()
+	}
+}
+
+// watchListener makes epoll tell of every client that connects, once. The engine
+// accepts it; we only have to know that somebody waits, because an engine that
+// hangs is noticed by what it owes.
+func (k *keeper) watchListener() {
+	if k.flags&wire.Unrecorded != 0 {
+		return // nobody can connect
+	}
+	const edge = 1 << 31 // EPOLLET
+	ev := syscall.EpollEvent{Events: syscall.EPOLLIN | edge, Fd: int32(k.listener), Pad: fromKnock}
+	if e := raw.EpollCtl(k.epoll, syscall.EPOLL_CTL_ADD, k.listener, &ev); e != 0 {
+		say("cannot watch the control socket").errno(e).end()
+	}
+}
+
+// knock starts the clock for an engine that a client waits for.
+func (k *keeper) knock() {
+	k.engine.knocked = true
+	if k.engine.hello {
+		k.owe()
+	}
+}
+
+// stillKnocking starts it again for one that has said a word and accepted nobody.
+func (k *keeper) stillKnocking() {
+	c := &k.engine
+	if c.knocked {
+		if c.knocked = raw.Readable(k.listener, 0); c.knocked && c.hello {
+			c.owed = raw.Monotonic()
+		}
 	}
 }
 

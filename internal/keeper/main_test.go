@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 	case "keeper":
 		if ms, err := strconv.Atoi(os.Getenv("ABIDE_TEST_PATIENCE")); err == nil {
 			patience.quiet, patience.answer, patience.farewell = int64(ms)*1_000_000, int64(ms)*1_000_000, int64(ms)*1_000_000
+			patience.hello = min(patience.hello, 20*patience.quiet)
 		}
 		for name, limit := range map[string]*int64{"ABIDE_TEST_PROOF": &patience.proof, "ABIDE_TEST_TRIAL": &patience.trial} {
 			if ms, err := strconv.Atoi(os.Getenv(name)); err == nil {
@@ -66,10 +67,12 @@ func engineRole() {
 		os.Exit(1)
 	}
 	pid := strconv.Itoa(os.Getpid())
-	if _, _, err := conn.WriteMsgUnix([]byte(pid), unix.UnixRights(3), nil); err != nil {
+	if _, _, err := conn.WriteMsgUnix([]byte(pid), unix.UnixRights(3, 4, 5), nil); err != nil {
 		os.Exit(1)
 	}
-	unix.Close(3)
+	for fd := 3; fd <= 5; fd++ {
+		unix.Close(fd)
+	}
 	// The test closes its end of the desk to let the engine end by itself.
 	var b [1]byte
 	_, _ = conn.Read(b[:])

@@ -114,6 +114,9 @@ func (k *keeper) hello(seq uint32, body []byte) {
 		return
 	}
 	k.engine.hello, k.engine.version = true, min(m.Version, wire.Version)
+	k.engine.begins = true
+	k.engine.knocked = k.flags&wire.Unrecorded == 0
+	k.stillKnocking()
 	k.shared.met.Store(true)
 	w := wire.Welcome{
 		Version: k.engine.version, KeeperPid: uint32(raw.Pid()), ID: k.id, Rung: uint32(k.rung), Flags: k.flags,

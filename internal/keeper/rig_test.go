@@ -33,7 +33,8 @@ type rig struct {
 	ended  chan error
 	stderr stderrFile
 	env    []string
-	args   []string // more options of the keeper
+	args   []string   // more options of the keeper
+	extra  []*os.File // its descriptors from 3 on
 	engine []string
 	wrap   []string // a command in front of the keeper's
 	attr   *syscall.SysProcAttr
@@ -96,6 +97,7 @@ func (r *rig) start() {
 	cmd.Env = append(os.Environ(), roleVar+"=keeper", deskVar+"="+filepath.Join(r.dir, "desk"))
 	cmd.Env = append(cmd.Env, r.env...)
 	cmd.SysProcAttr = r.attr
+	cmd.ExtraFiles = r.extra
 	out, err := os.OpenFile(string(r.stderr), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
 	if err != nil {
 		r.t.Fatal(err)
@@ -163,10 +165,12 @@ func (r *rig) marked(name string) []int {
 
 // engine is one engine process whose socket the test has.
 type engine struct {
-	rig  *rig
-	pid  int
-	fd   int
-	desk *net.UnixConn
+	rig *rig
+	pid int
+	fd  int
+	// What else the keeper gave it: the control socket's listener, the lock.
+	listener, lock int
+	desk           *net.UnixConn
 	*link.Link
 	welcome  link.Welcome
 	records  []link.Record
@@ -187,7 +191,7 @@ func (r *rig) nextEngine() *engine {
 		r.t.Fatalf("no engine came: %v; stderr:\n%s", err, r.stderr)
 	}
 	r.t.Cleanup(func() { conn.Close() })
-	data, oob := make([]byte, 32), make([]byte, 64)
+	data, oob := make([]byte, 32), make([]byte, 128)
 	n, oobn, _, _, err := conn.ReadMsgUnix(data, oob)
 	if err != nil {
 		r.t.Fatal(err)
@@ -200,14 +204,30 @@ func (r *rig) nextEngine() *engine {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	unix.CloseOnExec(fds[0])
+	if len(fds) != 3 {
+		r.t.Fatalf("the engine sent %d descriptors", len(fds))
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
 	pid, _ := strconv.Atoi(string(data[:n]))
-	return &engine{
-		rig: r, pid: pid, fd: fds[0], desk: conn,
+	e := &engine{
+		rig: r, pid: pid, fd: fds[0], listener: fds[1], lock: fds[2], desk: conn,
 		spawned: make(chan link.Spawned, 65536), refused: make(chan link.Refused, 65536),
 		exited: make(chan link.Exited, 65536), signaled: make(chan link.Signaled, 65536),
 		failed: make(chan *link.Error, 65536), lost: make(chan error, 1),
 	}
+	r.t.Cleanup(e.letGo)
+	return e
+}
+
+// letGo closes what would keep the run directory locked.
+func (e *engine) letGo() {
+	if e.listener >= 0 {
+		unix.Close(e.listener)
+		unix.Close(e.lock)
+	}
+	e.listener, e.lock = -1, -1
 }
 
 // connected is nextEngine with a link and the inventory.
@@ -244,12 +264,14 @@ func (e *engine) kill() {
 	} else {
 		unix.Close(e.fd)
 	}
+	e.letGo()
 	_ = syscall.Kill(e.pid, syscall.SIGKILL)
 }
 
 // release lets the engine end by itself with code 0.
 func (e *engine) release() {
 	e.Link.Close()
+	e.letGo()
 	e.desk.Close()
 }
 

@@ -28,6 +28,8 @@ func runHelper(part string) int {
 		return hangOn(words[1])
 	case writerPart:
 		return writeLines(words[1], words[2])
+	case reaperPart, idleReaperPart:
+		return beReaper(words[0] == reaperPart)
 	default:
 		fmt.Fprintf(os.Stderr, "helper: no part is called %q\n", words[0])
 		return 2
