@@ -299,8 +299,12 @@ func (l *Link) Signal(name string, run uint64, signo int, to uint32) (uint32, er
 }
 
 // SignalOnce is Signal with a name, once, that is not 0: when it is the name of
-// the last one sent to the service, it is not sent again.
+// the last one sent to the service, it is not sent again. A keeper of version 1
+// knows no names: there it is Signal.
 func (l *Link) SignalOnce(name string, run uint64, signo int, to uint32, once uint64) (uint32, error) {
+	if l.version < wire.TypeSignalOnce.Since() {
+		return l.Signal(name, run, signo, to)
+	}
 	m := wire.SignalOnce{Signal: wire.Signal{Name: []byte(name), Run: run, Signo: uint32(signo), To: to}, Once: once}
 	return l.ask(describe("signal", name, run), nil, m.Append, nil)
 }
