@@ -132,34 +132,44 @@ func (l *Link) hello(version uint32) ([]byte, error) {
 // expect reads until the answer to seq has come and keeps news for later. It is
 // for the time before the reader runs.
 func (l *Link) expect(seq uint32, want wire.Type) ([]byte, error) {
+	body, fd, err := l.expectFD(seq, want)
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+	return body, err
+}
+
+// expectFD is expect for an answer that may come with a descriptor; -1: it did
+// not.
+func (l *Link) expectFD(seq uint32, want wire.Type) ([]byte, int, error) {
 	if err := l.file.SetReadDeadline(time.Now().Add(greetTime)); err != nil {
-		return nil, err
+		return nil, -1, err
 	}
 	defer func() { _ = l.file.SetReadDeadline(time.Time{}) }()
 	for {
 		n, fd, err := l.receive()
 		if err != nil {
-			return nil, err
-		}
-		if fd >= 0 {
-			unix.Close(fd)
+			return nil, -1, err
 		}
 		h, body, code := wire.Parse(l.in[:n])
 		if code != wire.CodeNone {
-			return nil, fmt.Errorf("malformed message: %v", code)
+			return nil, fd, fmt.Errorf("malformed message: %v", code)
 		}
 		if h.Seq != seq || h.Seq == 0 {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
 			l.early = append(l.early, append([]byte(nil), l.in[:n]...))
 			continue
 		}
 		what := l.answered(seq).what
 		if h.Type == wire.TypeError {
-			return nil, refusal(what, body)
+			return nil, fd, refusal(what, body)
 		}
 		if h.Type != want {
-			return nil, fmt.Errorf("unexpected answer %#x to %s", h.Type, what)
+			return nil, fd, fmt.Errorf("unexpected answer %#x to %s", h.Type, what)
 		}
-		return body, nil
+		return body, fd, nil
 	}
 }
 
