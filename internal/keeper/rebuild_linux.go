@@ -169,5 +169,11 @@ func (k *keeper) rebuildListener(dir int) syscall.Errno {
 	}
 	defer raw.Close(fd)
 	k.socket = named(dir, "control.sock")
-	return replace(fd, k.listener)
+	// The engine has the old one as well: epoll would go on telling of it.
+	raw.EpollCtl(k.epoll, syscall.EPOLL_CTL_DEL, k.listener, &syscall.EpollEvent{})
+	if e := replace(fd, k.listener); e != 0 {
+		return e
+	}
+	k.watchListener()
+	return 0
 }
