@@ -53,10 +53,11 @@ e2e: deps build
 
 # The nightly size; `make test` kills 200 times. SEED=N replays a round that failed.
 chaos: deps build
-	$(GO) test -count=1 -timeout 12h -v ./test/chaos -kills $(KILLS) -seed $(SEED)
+	$(GO) test -count=1 -timeout 12h -v ./test/chaos -kills $(KILLS) -seed $(SEED) -calls 0
 
 bench: build
 	@sh bench/run.sh
+	@sh bench/death.sh
 
 bench-smoke: build
 	@sh bench/run.sh -quick

@@ -6,7 +6,7 @@ set -eu
 missing=
 for package in nginx-light:nginx redis-server:redis-server postgresql:postgres openssh-server:sshd \
 	openssh-client:ssh python3:python3 nodejs:node util-linux:unshare util-linux:flock procps:ps strace:strace \
-	gcc:gcc perl:perl curl:curl git:git runit:runsv s6:s6-supervise supervisor:supervisord; do
+	gcc:gcc perl:perl curl:curl git:git runit:runsv s6:s6-supervise supervisor:supervisord systemd:systemd-analyze; do
 	program=${package#*:}
 	PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null && continue
 	ls /usr/lib/postgresql/*/bin/"$program" >/dev/null 2>&1 && continue

@@ -21,12 +21,7 @@ func (a *app) taken(i instance) (pid int, taken bool) {
 	deadline := time.Now().Add(endingTime)
 	for {
 		pid, held := holder(i.run)
-		if held {
-			held = keeperLives(i.run)
-		} else {
-			pid, held = mirrored(i)
-		}
-		if !held {
+		if !held || !keeperLives(i.run) {
 			return 0, false
 		}
 		if answers(a.cmd.Context(), i) || time.Now().After(deadline) {

@@ -38,8 +38,7 @@ type keeper struct {
 
 	lock     int
 	listener int
-	socket   fileID // what control.sock stood for when it was bound
-	program  int    // our own file, -1: not known
+	program  int // our own file, -1: not known
 	environ  []string
 	upgrade  upgrade
 	trial    trial

@@ -12,6 +12,10 @@ import (
 	"github.com/abide-project/abide/internal/model"
 )
 
+// releasedSuffix ends the name of a FIFO whose run was released. No Manager takes
+// it for one of its own.
+const releasedSuffix = ".released"
+
 // Nameless is what Detach calls a pipe without a name.
 const Nameless = "-"
 
@@ -34,7 +38,7 @@ func (m *Manager) Detach(name string, number uint64, done func(out, err string))
 			src.released = true
 			paths[src.stream&1] = Nameless
 			if src.path != "" {
-				paths[src.stream&1] = src.path + ReleasedSuffix
+				paths[src.stream&1] = src.path + releasedSuffix
 			}
 			m.queue(src)
 		}
@@ -120,7 +124,7 @@ func Drain(ctx context.Context, plan DrainPlan) error {
 	}
 	if over {
 		for _, path := range plan.Pipes {
-			if filepath.Ext(path) == ReleasedSuffix {
+			if filepath.Ext(path) == releasedSuffix {
 				os.Remove(path)
 			}
 		}

@@ -242,11 +242,18 @@ func (r *round) unpacked(path string) []byte {
 	return data
 }
 
-// holding counts the descriptors and threads of a process.
-func holding(pid int) (descriptors, threads int) {
-	fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+// holding counts the descriptors and threads of a process. Those of processes are
+// counted apart: an engine gets them as it needs them.
+func holding(pid int) (descriptors, processes, threads int) {
+	for _, name := range openFiles(pid) {
+		if strings.Contains(name, "[pidfd]") {
+			processes++
+		} else {
+			descriptors++
+		}
+	}
 	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	return len(fds), len(tasks)
+	return descriptors, processes, len(tasks)
 }
 
 // openFiles lists what the descriptors of a process mean.

@@ -190,8 +190,12 @@ func TestUnderS6(t *testing.T) {
 	u.killed()
 	u.harmless("s6-svc -k", func() { u.run("s6-svc", "-k", dir) })
 	u.end("s6-svc -d", func() { u.run("s6-svc", "-wD", "-d", "-T", "30000", dir) })
-	u.run("s6-svc", "-x", dir)
+	// Its order to be there again is one, and so is the end of the supervisor.
+	u.run("s6-svc", "-wu", "-u", "-T", "30000", dir)
+	u.a.AwaitStatus("late", "runs again", running)
+	harness.Check(t, syscall.Kill(u.a.DaemonPid(), syscall.SIGTERM))
 	u.a.DaemonExit()
+	u.a.Gone("")
 }
 
 func TestUnderSupervisord(t *testing.T) {
@@ -231,5 +235,17 @@ func TestUnderSupervisord(t *testing.T) {
 				return nil
 			})
 		})
+	}
+}
+
+func TestTheSystemdUnitIsSound(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t)
+	boot := a.RunCommand(exec.Command(filepath.Join(harness.Bin, "abide"), "--system", "boot", "--init", "systemd"))
+	unit := a.NewFile("abide.service", boot.Out, 0o644)
+	c := exec.Command("systemd-analyze", "verify", "--man=no", unit)
+	c.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+a.Dir)
+	if r := a.RunCommand(c); r.Code != 0 || r.Out+r.Err != "" {
+		t.Errorf("systemd-analyze: exit %d\n%s%s\n%s", r.Code, r.Out, r.Err, boot.Out)
 	}
 }
