@@ -140,6 +140,13 @@ func baseKey(svc *model.Service) string {
 	return fmt.Sprintf("%s%d/%t", defaultsKey, svc.Kind, svc.Essential)
 }
 
+// lost says that the file was removed: what is kept next is written as a whole.
+func (a *applied) lost() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.file.Lost()
+}
+
 // keep stores what is in force from now on. The first version is written in the
 // background, so that it holds up no start: until then an engine reads the files,
 // which say the same.

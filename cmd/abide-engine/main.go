@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/abide-project/abide/internal/api"
 	"github.com/abide-project/abide/internal/contain"
 	"github.com/abide-project/abide/internal/definitions"
@@ -103,6 +105,12 @@ func serve(f flags) error {
 		return err
 	}
 	boot := state.BootKey()
+	if !welcome.Unrecorded && len(missingIn(f.run, []string{"lock", "keeper.state", "control.sock"})) > 0 {
+		// Wiped while no engine looked.
+		if err := keeperFiles(lk); err != nil {
+			note("Cannot make the files of the run directory again: %v", err)
+		}
+	}
 	stateDir, err := state.OpenState(f.state)
 	if err != nil {
 		stateDir = nil
@@ -121,7 +129,7 @@ func serve(f flags) error {
 	}
 	mirror := readMirror(stateDir, boot, f.run, out.Say)
 	lost := recordsLost(welcome, mirror)
-	idKnown, restored, err := settleID(run, snapshot, mirror)
+	idKnown, restored, err := settleID(run, snapshot, mirror, welcome.RunID)
 	if err != nil {
 		out.Say(fmt.Sprintf("Cannot keep the id of the run directory: %v", err))
 	}
@@ -202,21 +210,19 @@ func serve(f flags) error {
 	k.logs = manager
 	eng.SetLogs(logs{Manager: manager, dir: f.log, nameless: k.nameless, report: func(text string) { eng.LogTrouble("", text) }})
 
-	listener, err := net.FileListener(k.next.listener)
-	if err != nil {
-		return fmt.Errorf("cannot use descriptor %d as the control socket: %w", listenerFD, err)
-	}
-	// The socket is the keeper's: closing our end must not remove its name.
-	if l, ok := listener.(*net.UnixListener); ok {
-		l.SetUnlinkOnClose(false)
-		k.next.clients.Store(l)
-	}
 	server := api.New(eng, api.Options{ReportDefect: out.Say})
-	go func() {
-		if err := server.Serve(listener); err != nil {
-			out.Say(fmt.Sprintf("Cannot serve the control socket: %v", err))
-		}
-	}()
+	if err := serveControl(server, k.next, out); err != nil {
+		return err
+	}
+	if !welcome.Unrecorded {
+		files := &runDir{run: run, boot: boot, link: lk, snapshot: snapshot, wishes: wishes, defs: defs, logs: manager, eng: eng,
+			serve: func() {
+				if err := serveControl(server, k.next, out); err != nil {
+					out.Say(fmt.Sprintf("Cannot serve the control socket: %v", err))
+				}
+			}}
+		eng.Post(func() { go files.guard(context.Background()) })
+	}
 	if f.lease >= 0 {
 		go watchLease(f.lease, eng)
 	}
@@ -249,6 +255,33 @@ func serve(f flags) error {
 		copied.Flush()
 	}
 	return k.Exit(code)
+}
+
+// serveControl serves the control socket as it is now, beside what was served
+// before.
+func serveControl(server *api.Server, next *succession, out console) error {
+	// The number stays open as it is: a new keeper is given it.
+	fd, err := unix.FcntlInt(listenerFD, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return fmt.Errorf("cannot use descriptor %d as the control socket: %w", listenerFD, err)
+	}
+	file := os.NewFile(uintptr(fd), "control.sock")
+	defer file.Close()
+	listener, err := net.FileListener(file)
+	if err != nil {
+		return fmt.Errorf("cannot use descriptor %d as the control socket: %w", listenerFD, err)
+	}
+	// The socket is the keeper's: closing our end must not remove its name.
+	if l, ok := listener.(*net.UnixListener); ok {
+		l.SetUnlinkOnClose(false)
+		next.clients.Store(l)
+	}
+	go func() {
+		if err := server.Serve(listener); err != nil {
+			out.Say(fmt.Sprintf("Cannot serve the control socket: %v", err))
+		}
+	}()
+	return nil
 }
 
 // watchLease ends abide when `abide up` is gone: the pipe it holds has no other

@@ -92,16 +92,21 @@ func mayBe(uids [4]int, own int) func(uid int) bool {
 const idPage = "/id"
 
 // settleID makes sure that the run directory has the id that its services carry,
-// also after the file was lost: engine.state knows it, or the mirror does.
-func settleID(run *state.Run, snapshot *state.Snapshot, mirror *state.Mirror) (known, restored bool, err error) {
+// also after the file was lost: engine.state knows it, or the mirror does; known says
+// so. Otherwise it is the one that the keeper has.
+func settleID(run *state.Run, snapshot *state.Snapshot, mirror *state.Mirror, keepers string) (known, restored bool, err error) {
 	id := string(snapshot.Get(idPage))
 	if id == "" && mirror != nil {
 		id = mirror.ID
 	}
-	if restored, err = run.RestoreID(id); err != nil {
-		return id != "", false, err
+	known = id != ""
+	if !known {
+		id = keepers
 	}
-	return id != "", restored, snapshot.Put(idPage, []byte(run.ID()))
+	if restored, err = run.RestoreID(id); err != nil {
+		return known, false, err
+	}
+	return known, restored, snapshot.Put(idPage, []byte(run.ID()))
 }
 
 // lookForID finds the id of a run directory that has a new one, when neither

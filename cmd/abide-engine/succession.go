@@ -25,13 +25,16 @@ type succession struct {
 	estate link.Estate
 	// listener is that of the estate: what nobody refers to is closed.
 	listener *os.File
-	clients  atomic.Pointer[net.UnixListener] // accepts from it, nil: not yet
-	begun    sync.Mutex
+	// plain: the keeper is too old to take anything over. What stands under its name
+	// by now finds it by the records.
+	plain   bool
+	clients atomic.Pointer[net.UnixListener] // accepts from it, nil: not yet
+	begun   sync.Mutex
 }
 
 // successionOf looks at the keeper, which is our parent.
 func successionOf(w link.Welcome, lease int) *succession {
-	s := &succession{keeper: -1, estate: link.Estate{Listener: listenerFD, Lock: lockFD, Lease: lease}}
+	s := &succession{keeper: -1, plain: w.Version < 2, estate: link.Estate{Listener: listenerFD, Lock: lockFD, Lease: lease}}
 	s.listener = os.NewFile(listenerFD, "control.sock")
 	if fd, err := pidfd.Open(w.KeeperPid); err == nil {
 		s.keeper = fd
@@ -99,6 +102,10 @@ func (s *succession) keeperLost(l *link.Link, cause error) {
 		os.Exit(1)
 	}
 	for _, pause := range pauses {
+		if s.plain {
+			s.start.Path = strings.TrimSuffix(s.path, " (deleted)")
+			break
+		}
 		time.Sleep(pause)
 		s.start.Path = s.program()
 		err := l.Replace(s.start, s.estate)

@@ -21,7 +21,12 @@ func (a *app) taken(i instance) (pid int, taken bool) {
 	deadline := time.Now().Add(endingTime)
 	for {
 		pid, held := holder(i.run)
-		if !held || !keeperLives(i.run) {
+		if held {
+			held = keeperLives(i.run)
+		} else {
+			pid, held = mirrored(i)
+		}
+		if !held {
 			return 0, false
 		}
 		if answers(a.cmd.Context(), i) || time.Now().After(deadline) {

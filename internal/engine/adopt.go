@@ -117,6 +117,9 @@ func (e *Engine) known(name string) *service {
 }
 
 func (e *Engine) reconcile(s *service, r Record) {
+	if e.halfReleased(s, r) {
+		return
+	}
 	ended := r.Exited && r.Run > s.info.Last.Run
 	switch {
 	case r.Live || ended && r.Run > s.st.Run:
@@ -143,12 +146,6 @@ func (e *Engine) reconcile(s *service, r Record) {
 	if ended {
 		e.Exited(r.Exit)
 		e.settle()
-	}
-	if r.Live && r.Run == s.wish.Released.Run && r.Pid == s.wish.Released.Pid {
-		e.claim(s)
-		e.letGo(s, func() {}) // a former engine died at it
-		e.settle()
-		return
 	}
 	if s.st.Phase == core.Stopping && int(s.info.SentStep) <= int(s.st.StopStep) {
 		e.signalStep(s, s.st.Run, int(s.st.StopStep))
@@ -192,7 +189,7 @@ func (e *Engine) claim(s *service) {
 	}
 	s.claim = 0
 	err := e.ports.Logs.Adopt(s.name, run, int(s.info.UID), int(s.info.GID), &s.def.Log)
-	if err != nil && e.elsewhere(s) == "" {
+	if err != nil && !(s.outside && e.writesElsewhere(s)) {
 		e.record(s.name, run, "log", fmt.Sprintf("cannot take over the output: %v", err), nil)
 	}
 	group, err := e.ports.Groups.Adopt(s.name, run, int(s.info.Pid), s.info.StartTime)

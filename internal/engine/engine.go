@@ -70,6 +70,7 @@ type Engine struct {
 	undefined  map[string]Record // what the keeper knows of services that nothing defines
 	aux        map[string]*auxRun
 	complained map[string]bool // kinds of trouble of our own that were said
+	notes      map[string]string
 	compress   compressQueue
 	asked      requests
 	request    uint64 // the request that is being carried out, 0: none

@@ -318,3 +318,28 @@ func (e *Engine) MainPid(name string) int {
 	}
 	return 0
 }
+
+// StoreApplied stores what is applied once more, after its file was lost. It is to
+// be called in the loop.
+func (e *Engine) StoreApplied() { e.writeApplied() }
+
+// Note says something about abide itself, from any goroutine: on its standard
+// error, in the history, and in its description until a later note of the same
+// kind replaces it.
+func (e *Engine) Note(kind, text string) {
+	e.Post(func() {
+		if e.notes == nil {
+			e.notes = map[string]string{}
+		}
+		old, said := e.notes[kind]
+		e.notes[kind] = text
+		at := slices.Index(e.opts.Notes, old)
+		if said && at >= 0 {
+			e.opts.Notes[at] = text
+		} else {
+			e.opts.Notes = append(slices.Clip(e.opts.Notes), text)
+		}
+		e.record("", 0, "abide", text, nil)
+		e.ports.Console.Say(text)
+	})
+}

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,6 +48,11 @@ func (e *Engine) letGo(s *service, then func()) {
 		e.record(s.name, run, "state", fmt.Sprintf("cannot release its process: %v", err), nil)
 	}
 	e.feed(s, core.Event{Kind: core.EvReleased, Run: run})
+	e.detach(s, run, then)
+}
+
+// detach has the pipes of a released run read by somebody else from now on.
+func (e *Engine) detach(s *service, run uint64, then func()) {
 	e.detaching++
 	e.ports.Logs.Detach(s.name, run, func(out, err string) {
 		e.Post(func() {
@@ -56,6 +62,22 @@ func (e *Engine) letGo(s *service, then func()) {
 			e.finishIfIdle()
 		})
 	})
+}
+
+// halfReleased finishes a release that a former engine died at: before it told the
+// keeper, or before the page had it.
+func (e *Engine) halfReleased(s *service, r Record) bool {
+	wished := s.wish.Released
+	if wished.Run == 0 || r.Run != wished.Run || r.Exited || r.Live && r.Pid != wished.Pid || !r.Live && !(s.st.Live() && s.st.Run == r.Run) {
+		return false
+	}
+	s.adopted = true
+	r.Pid, r.StartTime = wished.Pid, wished.Start
+	e.takeOver(s, r)
+	e.claim(s)
+	e.letGo(s, func() {})
+	e.settle()
+	return true
 }
 
 // stillReleased says that the process a service was released with lives, "" if it
@@ -184,14 +206,21 @@ func (e *Engine) drainAgain() {
 			continue
 		}
 		var pipes [2]string
+		ours := false // a former engine died before it gave the pipes up
 		for i := range pipes {
 			if seen := e.ports.Processes.Output(r.Pid, i+1); e.isLogPipe(seen) {
 				pipes[i] = seen.Target
+				ours = ours || !strings.HasSuffix(seen.Target, svlog.ReleasedSuffix)
 			}
 		}
 		a := e.aux[drainSlot(s.name)]
 		if a != nil && a.live {
 			a.done = func(x Exit, reason string) { e.drainEnded(s, r, pipes[:], x, reason) }
+			continue
+		}
+		if ours {
+			_ = e.ports.Logs.Adopt(s.name, r.Run, int(s.info.UID), int(s.info.GID), &s.def.Log)
+			e.detach(s, r.Run, func() {})
 			continue
 		}
 		e.drain(s, r, pipes[:]...)

@@ -386,6 +386,12 @@ func (e *Engine) elsewhere(s *service) string {
 	return fmt.Sprintf("its output goes to %s, not through abide", seen)
 }
 
+// writesElsewhere reports whether neither stream of a run goes to a FIFO of ours.
+func (e *Engine) writesElsewhere(s *service) bool {
+	return !e.isLogPipe(e.ports.Processes.Output(int(s.info.Pid), int(Stdout))) &&
+		!e.isLogPipe(e.ports.Processes.Output(int(s.info.Pid), int(Stderr)))
+}
+
 // isLogPipe reports whether an output is a FIFO in our run directory.
 func (e *Engine) isLogPipe(o outside.Output) bool {
 	return o.Kind == outside.Pipe && strings.HasPrefix(o.Target, e.opts.Run+"/services/")

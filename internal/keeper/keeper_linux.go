@@ -38,7 +38,8 @@ type keeper struct {
 
 	lock     int
 	listener int
-	program  int // our own file, -1: not known
+	socket   fileID // what control.sock stood for when it was bound
+	program  int    // our own file, -1: not known
 	environ  []string
 	upgrade  upgrade
 	trial    trial

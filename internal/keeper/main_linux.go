@@ -54,6 +54,10 @@ func Main(args, environ []string) int {
 	if k == nil {
 		return code
 	}
+	if dir, e := openRun(opts.run); e == 0 {
+		k.socket = named(dir, "control.sock")
+		raw.Close(dir)
+	}
 	p, code := newParent(k)
 	if p == nil {
 		return code

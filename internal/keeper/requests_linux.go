@@ -74,6 +74,8 @@ func (k *keeper) request(msg []byte, fds []int, truncated bool) {
 		k.handled(h.Seq, body)
 	case wire.TypeCount:
 		k.count(h.Seq)
+	case wire.TypeRebuild:
+		k.rebuildRequest(h.Seq, body)
 	case wire.TypeSignalOnce:
 		k.signalOnce(h.Seq, body)
 	case wire.TypeRelease:

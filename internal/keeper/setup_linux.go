@@ -222,16 +222,20 @@ func readID(dir int) (id [16]byte, errno syscall.Errno) {
 		}
 	}
 	randomHex(&id)
-	fd, err = syscall.Openat(dir, "id.new", syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o644)
+	return id, writeID(dir, id[:])
+}
+
+func writeID(dir int, id []byte) syscall.Errno {
+	fd, err := syscall.Openat(dir, "id.new", syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o644)
 	if err != nil {
-		return id, err.(syscall.Errno)
+		return err.(syscall.Errno)
 	}
 	_, e := raw.Write(fd, append(id[:len(id):len(id)], '\n'))
 	raw.Close(fd)
 	if e != 0 {
-		return id, e
+		return e
 	}
-	return id, rename(dir, "id.new", "id")
+	return rename(dir, "id.new", "id")
 }
 
 func hexDigits(b []byte) bool {

@@ -63,7 +63,7 @@ func (d *Dir) write(name string, data []byte, mode fs.FileMode) error {
 }
 
 // rootFiles is the real thing.
-type rootFiles struct{ root *os.Root }
+type rootFiles struct{ root *folder }
 
 func (r rootFiles) create(name string, mode fs.FileMode) (file, error) {
 	// A leftover of a write that was cut short may be in the way.

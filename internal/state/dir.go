@@ -18,7 +18,7 @@ import (
 // changes nothing.
 type Dir struct {
 	path    string
-	root    *os.Root
+	root    *folder
 	durable bool
 	files   files
 }
@@ -85,7 +85,8 @@ func (d *Dir) Sub(name string, mode fs.FileMode) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", full, reason(err))
 	}
-	sub := &Dir{path: full, root: root, durable: d.durable, files: rootFiles{root}}
+	at := newFolder(root)
+	sub := &Dir{path: full, root: at, durable: d.durable, files: rootFiles{at}}
 	if err := sub.sameAs(info); err != nil {
 		return nil, err
 	}
@@ -155,6 +156,11 @@ func openDir(path string, mode fs.FileMode) (*Dir, error) {
 	if made != nil && !errors.Is(made, fs.ErrExist) {
 		return nil, fmt.Errorf("cannot make %s: %w", path, reason(made))
 	}
+	return openMade(path, mode, made == nil)
+}
+
+// openMade opens a directory that exists; fresh says that we made it just now.
+func openMade(path string, mode fs.FileMode, fresh bool) (*Dir, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot look at %s: %w", path, reason(err))
@@ -166,11 +172,12 @@ func openDir(path string, mode fs.FileMode) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", path, reason(err))
 	}
-	d := &Dir{path: path, root: root, files: rootFiles{root}}
+	at := newFolder(root)
+	d := &Dir{path: path, root: at, files: rootFiles{at}}
 	if err := d.sameAs(info); err != nil {
 		return nil, err
 	}
-	if made == nil {
+	if fresh {
 		// The umask of whoever starts abide must not decide who reaches the socket.
 		if err := root.Chmod(".", mode); err != nil {
 			d.Close()

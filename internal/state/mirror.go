@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"os"
 	"slices"
 	"strings"
 )
@@ -133,6 +134,20 @@ func (r *mirrorReader) text() string {
 		return ""
 	}
 	return string(r.take(n))
+}
+
+// FindMirror is ReadMirror for who has not opened the state directory and must not
+// make it. Without one there is no mirror.
+func FindMirror(stateDir, boot, runDir string) (*Mirror, error) {
+	if _, err := os.Lstat(stateDir); isMissing(err) {
+		return nil, nil
+	}
+	d, err := openMade(stateDir, 0, false)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.ReadMirror(boot, runDir)
 }
 
 // ReadMirror reads the mirror of a state directory. It is nil without an error when

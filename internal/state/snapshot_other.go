@@ -16,3 +16,6 @@ func OpenSnapshot(run *Dir, bootID string) (s *Snapshot, note string, err error)
 func (s *Snapshot) Close() error { return nil }
 
 func (s *Snapshot) grow() error { return errors.ErrUnsupported }
+
+// Rebuild refuses.
+func (s *Snapshot) Rebuild(run *Dir, bootID string) error { return errors.ErrUnsupported }

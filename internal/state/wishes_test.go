@@ -31,6 +31,7 @@ func TestWishesSurviveTheEngineAndEnabledSurvivesTheBoot(t *testing.T) {
 		"held":     {Stopped: true, By: 1000, At: noon},
 		"disabled": {Enabled: No, By: 0, At: noon},
 		"both":     {Enabled: Yes, Stopped: true, By: 7, At: noon},
+		"released": {Stopped: true, Released: Released{Pid: 411, Start: 98765, Run: 3}, By: 7, At: noon},
 		"started":  {Enabled: No, Started: true, By: 7, At: noon},
 	}
 	for name, wish := range want {
@@ -58,7 +59,7 @@ func TestWishesSurviveTheEngineAndEnabledSurvivesTheBoot(t *testing.T) {
 
 	w = load(t, run, state, "boot 2")
 	for name, wish := range want {
-		if got := w.Get(name); got.Enabled != wish.Enabled || got.Stopped || got.Started {
+		if got := w.Get(name); got.Enabled != wish.Enabled || got.Stopped || got.Started || got.Released != (Released{}) {
 			t.Errorf("after a boot %s: got %+v", name, got)
 		}
 	}

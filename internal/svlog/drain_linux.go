@@ -12,10 +12,6 @@ import (
 	"github.com/abide-project/abide/internal/model"
 )
 
-// releasedSuffix ends the name of a FIFO whose run was released. No Manager takes
-// it for one of its own.
-const releasedSuffix = ".released"
-
 // Nameless is what Detach calls a pipe without a name.
 const Nameless = "-"
 
@@ -38,7 +34,7 @@ func (m *Manager) Detach(name string, number uint64, done func(out, err string))
 			src.released = true
 			paths[src.stream&1] = Nameless
 			if src.path != "" {
-				paths[src.stream&1] = src.path + releasedSuffix
+				paths[src.stream&1] = src.path + ReleasedSuffix
 			}
 			m.queue(src)
 		}
@@ -124,7 +120,7 @@ func Drain(ctx context.Context, plan DrainPlan) error {
 	}
 	if over {
 		for _, path := range plan.Pipes {
-			if filepath.Ext(path) == releasedSuffix {
+			if filepath.Ext(path) == ReleasedSuffix {
 				os.Remove(path)
 			}
 		}

@@ -99,7 +99,7 @@ func (m *Manager) retire(src *source) {
 		return
 	}
 	if src.released {
-		unix.Rename(src.path, src.path+releasedSuffix)
+		unix.Rename(src.path, src.path+ReleasedSuffix)
 		return
 	}
 	svc := src.svc

@@ -71,6 +71,10 @@ type Options struct {
 // ErrClosed is returned by calls on a Manager that was closed.
 var ErrClosed = errors.New("log manager is closed")
 
+// ReleasedSuffix ends the name of a FIFO whose run was released. No Manager takes
+// it for one of its own.
+const ReleasedSuffix = ".released"
+
 // DefaultPath is the log of a service whose definition names no other.
 func DefaultPath(logDir, service string) string {
 	return filepath.Join(logDir, service, "current")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/abide-project/abide/internal/state"
@@ -30,7 +31,12 @@ shell = true
 
 func newLost(t *testing.T) *lost {
 	t.Helper()
-	l := &lost{Abide: harness.New(t), t: t}
+	return lostIn(t, harness.New(t))
+}
+
+func lostIn(t *testing.T, a *harness.Abide) *lost {
+	t.Helper()
+	l := &lost{Abide: a, t: t}
 	l.Define("sleeps", `command = ["/bin/sleep", "100000"]`)
 	l.Define("writes", writer)
 	l.Define("brood", "command = \"setsid sleep 100000 & sleep 100000 & exec sleep 100000\"\nshell = true\n")
@@ -82,8 +88,6 @@ func (l *lost) destroy(how, name string) {
 		harness.Check(l.t, os.RemoveAll(path))
 	case "truncated":
 		harness.Check(l.t, os.Truncate(path, 100))
-	case "emptied":
-		harness.Check(l.t, os.Truncate(path, 0))
 	case "noise":
 		l.overwrite(path, 0, 64<<10, nil)
 	case "another boot":
@@ -191,24 +195,14 @@ func TestWhatLivesIsFoundWhenRecordsAreLost(t *testing.T) {
 	type loss struct{ how, name string }
 	for _, losses := range [][]loss{
 		{{"truncated", "keeper.state"}},
-		{{"emptied", "keeper.state"}},
-		{{"noise", "keeper.state"}},
+		{{"noise", "keeper.state"}, {"truncated", "engine.state"}},
+		{{"another boot", "keeper.state"}, {"noise", "id"}, {"removed", "lock"}},
 		{{"removed", "keeper.state"}},
-		{{"another boot", "keeper.state"}},
 		{{"slots", "keeper.state"}},
-		{{"truncated", "engine.state"}},
 		{{"noise", "engine.state"}},
-		{{"removed", "engine.state"}},
-		{{"slots", "engine.state"}},
 		{{"removed", "id"}},
-		{{"noise", "id"}},
-		{{"removed", "lock"}},
-		{{"removed", "applied"}},
-		{{"noise", "applied"}},
+		{{"removed", "applied"}, {"slots", "engine.state"}},
 		{{"removed", "services"}},
-		{{"removed", "mirror"}},
-		{{"noise", "keeper.state"}, {"removed", "engine.state"}},
-		{{"slots", "keeper.state"}, {"slots", "engine.state"}},
 		{{"slots", "keeper.state"}, {"slots", "engine.state"}, {"removed", "id"}},
 		{{"removed", "keeper.state"}, {"noise", "engine.state"}, {"noise", "mirror"}},
 		{{"removed", "keeper.state"}, {"removed", "engine.state"}, {"removed", "id"}, {"removed", "mirror"}},
@@ -237,5 +231,125 @@ func TestWhatLivesIsFoundWhenRecordsAreLost(t *testing.T) {
 			}
 			l.kept()
 		})
+	}
+}
+
+// missing are the files that a living instance has in its run directory and that
+// are not there.
+func (l *lost) missing() (names []string) {
+	for _, name := range []string{"lock", "id", "keeper.state", "control.sock", "engine.state", "services"} {
+		if _, err := os.Lstat(l.in(name)); err != nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (l *lost) awaitRebuilt() {
+	l.t.Helper()
+	harness.Eventually(l.t, "the run directory is made again", func() error {
+		if names := l.missing(); len(names) > 0 {
+			return fmt.Errorf("it lacks %v", names)
+		}
+		_, err := l.About()
+		return err
+	})
+	id, err := os.ReadFile(l.in("id"))
+	harness.Check(l.t, err)
+	if got := strings.TrimSpace(string(id)); got != l.was {
+		l.t.Errorf("the id is %s, was %s", got, l.was)
+	}
+}
+
+// Files that are lost while all of abide lives, and what dies then.
+func TestTheRunDirectoryMayBeWiped(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ what, dies string }{
+		{"", "nothing"}, {"", "the engine, then"}, {"", "the engine, at once"}, {"", "all"},
+		{"lock", "all"}, {"id", "all"}, {"keeper.state", "all"}, {"keeper.state", "the engine, at once"},
+		{"engine.state", "the engine, then"}, {"control.sock", "nothing"}, {"services", "the engine, then"},
+	} {
+		name := c.what
+		if name == "" {
+			name = "all of it"
+		}
+		t.Run(name+" is removed, "+c.dies+" dies", func(t *testing.T) {
+			t.Parallel()
+			l := newLost(t)
+			about, err := l.About()
+			harness.Check(t, err)
+			l.destroy("removed", c.what)
+			if c.dies == "the engine, at once" {
+				harness.Check(t, syscall.Kill(about.Pid, syscall.SIGKILL))
+			}
+			l.awaitRebuilt()
+			switch c.dies {
+			case "the engine, then":
+				harness.Check(t, syscall.Kill(about.Pid, syscall.SIGKILL))
+				harness.Eventually(t, "another engine answers", func() error {
+					now, err := l.About()
+					if err == nil && now.Pid == about.Pid {
+						err = fmt.Errorf("it is %d", now.Pid)
+					}
+					return err
+				})
+			case "all":
+				killAll(t, l.Abide)
+				l.Start()
+			}
+			l.kept()
+		})
+	}
+}
+
+// A second daemon must not become a second supervisor while the run directory
+// says nothing of the first.
+func TestASecondDaemonIsRefusedWhileTheRunDirectoryIsGone(t *testing.T) {
+	t.Parallel()
+	l := newLost(t)
+	about, err := l.About()
+	harness.Check(t, err)
+	// Nobody makes it again while these do not run.
+	harness.Check(t, syscall.Kill(about.Pid, syscall.SIGSTOP))
+	l.destroy("removed", "")
+	r := l.RunCommand(l.Command("abide", l.DaemonArguments()...))
+	if r.Code != 1 {
+		t.Errorf("a second daemon exits %d, want 1\n%s%s", r.Code, r.Out, r.Err)
+	}
+	harness.Contains(t, r.Err, fmt.Sprint(about.Keeper))
+	if _, err := os.Lstat(l.Run); err == nil {
+		t.Error("the refused daemon made the run directory")
+	}
+	harness.Check(t, syscall.Kill(about.Pid, syscall.SIGCONT))
+	l.awaitRebuilt()
+	l.kept()
+}
+
+// Where the folder cannot be made again everything runs on, and is found again as
+// soon as there is a place for it.
+func TestARunDirectoryWithoutAParentComesBackWithIt(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t)
+	parent := filepath.Join(a.Dir, "login")
+	a.Run = filepath.Join(parent, "abide")
+	harness.Check(t, os.Mkdir(parent, 0o755))
+	l := lostIn(t, a)
+	harness.Check(t, os.RemoveAll(parent))
+	harness.Eventually(t, "it is said", func() error {
+		if !strings.Contains(l.Output(), "cannot be made again") {
+			return fmt.Errorf("the daemon says: %s", l.Output())
+		}
+		return nil
+	})
+	for name, pid := range l.pids {
+		if !harness.Alive(pid) {
+			t.Errorf("%s has ended", name)
+		}
+	}
+	harness.Check(t, os.Mkdir(parent, 0o755))
+	l.awaitRebuilt()
+	l.kept()
+	if n := strings.Count(l.Output(), "cannot be made again"); n != 1 {
+		t.Errorf("it is said %d times that the directory cannot be made, want once", n)
 	}
 }

@@ -132,34 +132,44 @@ func (l *Link) hello(version uint32) ([]byte, error) {
 // expect reads until the answer to seq has come and keeps news for later. It is
 // for the time before the reader runs.
 func (l *Link) expect(seq uint32, want wire.Type) ([]byte, error) {
+	body, fd, err := l.expectFD(seq, want)
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+	return body, err
+}
+
+// expectFD is expect for an answer that may come with a descriptor; -1: it did
+// not.
+func (l *Link) expectFD(seq uint32, want wire.Type) ([]byte, int, error) {
 	if err := l.file.SetReadDeadline(time.Now().Add(greetTime)); err != nil {
-		return nil, err
+		return nil, -1, err
 	}
 	defer func() { _ = l.file.SetReadDeadline(time.Time{}) }()
 	for {
 		n, fd, err := l.receive()
 		if err != nil {
-			return nil, err
-		}
-		if fd >= 0 {
-			unix.Close(fd)
+			return nil, -1, err
 		}
 		h, body, code := wire.Parse(l.in[:n])
 		if code != wire.CodeNone {
-			return nil, fmt.Errorf("malformed message: %v", code)
+			return nil, fd, fmt.Errorf("malformed message: %v", code)
 		}
 		if h.Seq != seq || h.Seq == 0 {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
 			l.early = append(l.early, append([]byte(nil), l.in[:n]...))
 			continue
 		}
 		what := l.answered(seq).what
 		if h.Type == wire.TypeError {
-			return nil, refusal(what, body)
+			return nil, fd, refusal(what, body)
 		}
 		if h.Type != want {
-			return nil, fmt.Errorf("unexpected answer %#x to %s", h.Type, what)
+			return nil, fd, fmt.Errorf("unexpected answer %#x to %s", h.Type, what)
 		}
-		return body, nil
+		return body, fd, nil
 	}
 }
 
@@ -299,8 +309,12 @@ func (l *Link) Signal(name string, run uint64, signo int, to uint32) (uint32, er
 }
 
 // SignalOnce is Signal with a name, once, that is not 0: when it is the name of
-// the last one sent to the service, it is not sent again.
+// the last one sent to the service, it is not sent again. A keeper of version 1
+// knows no names: there it is Signal.
 func (l *Link) SignalOnce(name string, run uint64, signo int, to uint32, once uint64) (uint32, error) {
+	if l.version < wire.TypeSignalOnce.Since() {
+		return l.Signal(name, run, signo, to)
+	}
 	m := wire.SignalOnce{Signal: wire.Signal{Name: []byte(name), Run: run, Signo: uint32(signo), To: to}, Once: once}
 	return l.ask(describe("signal", name, run), nil, m.Append, nil)
 }

@@ -62,6 +62,9 @@ func (*Link) Exit(uint8, uint32) error { return errSystem }
 // Owed owes nothing.
 func (*Link) Owed() (string, time.Time, bool) { return "", time.Time{}, false }
 
+// Rebuild refuses.
+func (*Link) Rebuild(uint32) (int, error) { return -1, errSystem }
+
 // Close does nothing.
 func (*Link) Close() error { return nil }
 

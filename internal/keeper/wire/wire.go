@@ -50,6 +50,7 @@ const (
 	TypeCount                   // no body: ask for STATS
 	TypeAdopt                   // Adopt + a pidfd of the process, or nothing; answered as SPAWN is
 	TypeRelease                 // ServiceRun: the process goes on without us
+	TypeRebuild                 // Rebuild: make RUN's files again; answered by FD
 
 	TypeUpgrade    Type = 18 // Upgrade + the engine's own program file; answered by UPGRADED
 	TypeSignalOnce Type = 19 // SignalOnce

@@ -38,6 +38,7 @@ func TestEveryMessageComesBackAsItWas(t *testing.T) {
 		{TypeSignal, (&Signal{name, 4, 64, ToSession}).Append(nil, 3), &Signal{name, 4, 64, ToSession}, new(Signal)},
 		{TypeDrop, (&Held{name, 4, AllTags}).Append(nil, TypeDrop, 3), &Held{name, 4, AllTags}, new(Held)},
 		{TypeExit, (&Exit{255, ActionHalt}).Append(nil, 3), &Exit{255, ActionHalt}, new(Exit)},
+		{TypeRebuild, (&Rebuild{RebuildLock}).Append(nil, 3), &Rebuild{RebuildLock}, new(Rebuild)},
 		{TypeSignalOnce, (&SignalOnce{Signal{name, 4, 64, ToSession}, 9}).Append(nil, 3), &SignalOnce{Signal{name, 4, 64, ToSession}, 9}, new(SignalOnce)},
 		{TypeHandled, (&Signaled{15, 2}).Append(nil, TypeHandled, 3), &Signaled{15, 2}, new(Signaled)},
 		{TypeExited, exited.Append(nil), &exited, new(Exited)},
@@ -147,7 +148,7 @@ func FuzzDecode(f *testing.F) {
 	for _, msg := range [][]byte{
 		Bare(nil, TypePing, 1), (&Hello{1}).Append(nil, 1), (&Spawn{Name: name, Run: 1, NTags: 1}).Append(nil, 1),
 		(&Signal{name, 1, 9, ToGroup}).Append(nil, 1), (&SignalOnce{Signal{name, 1, 9, ToMain}, 1}).Append(nil, 1), (&Held{name, 1, 2}).Append(nil, TypeKeep, 1),
-		(&LiveRun{name, 1, 2, 3}).Append(nil), (&Held{name, 1, 2}).Append(nil, TypeHeld, 0),
+		(&Rebuild{RebuildLock}).Append(nil, 1), (&LiveRun{name, 1, 2, 3}).Append(nil), (&Held{name, 1, 2}).Append(nil, TypeHeld, 0),
 		(&Exited{Name: name, Run: 1}).Append(nil), (&Refused{Name: name, Op: -1}).Append(nil, 1),
 		FinishInventory(AppendRecord(BeginInventory(nil, 1), &Record{Name: name, NHeld: 1}), 0, 1),
 		(&Signaled{1, 1}).Append(nil, TypeSignaled, 0), (&Stats{}).Append(nil, 1), (&Welcome{}).Append(nil, 1),
@@ -177,6 +178,9 @@ func FuzzDecode(f *testing.F) {
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
 		case TypeAdopt:
 			var m Adopt
+			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
+		case TypeRebuild:
+			var m Rebuild
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
 		case TypeUpgrade:
 			var m Upgrade

@@ -336,6 +336,14 @@ func MapShared(fd, size int) (unsafe.Pointer, syscall.Errno) {
 	return mapAt(size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED, fd)
 }
 
+// MapOver maps a file, readable and writable, at the address of another mapping
+// of the same size, which it takes the place of in one step.
+func MapOver(at unsafe.Pointer, fd, size int) syscall.Errno {
+	const fixed = 0x10 // MAP_FIXED
+	_, _, e := syscall.RawSyscall6(syscall.SYS_MMAP, uintptr(at), uintptr(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|fixed, uintptr(fd), 0)
+	return e
+}
+
 // MapPrivate maps a file readable and writable; what is written stays with us.
 func MapPrivate(fd, size int) (unsafe.Pointer, syscall.Errno) {
 	return mapAt(size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE, fd)
