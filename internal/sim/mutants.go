@@ -6,5 +6,100 @@ type Mutant struct {
 	Name, File, Old, New string
 }
 
-// Mutants are bugs that somebody could make.
-var Mutants = []Mutant{}
+// Mutants are bugs that somebody could make. Each was a line of code or a condition
+// that somebody could think needless.
+var Mutants = []Mutant{
+	{
+		"an exit is not told", "internal/keeper/exits_linux.go",
+		"	k.queueExit(s)\n}", "}",
+	},
+	{
+		"any process with the pid is the one of the record", "internal/keeper/adopt_linux.go",
+		"	if !same {", "	same = true\n	if !same {",
+	},
+	{
+		"the status of an adopted run is not looked at", "internal/keeper/exits_linux.go",
+		"		facts.status = status\n", "		facts.status = status & 0\n",
+	},
+	{
+		"exits of listed slots are not news", "internal/keeper/requests_linux.go",
+		"	k.engine.listed = max(k.engine.listed, s)\n", "",
+	},
+	{
+		"dropping leaves the descriptor open", "internal/keeper/table_linux.go",
+		"		raw.Close(int(h.fd))\n", "",
+	},
+	{
+		"a slot stays in the queue of the engine before", "internal/keeper/loop_linux.go",
+		"		k.table.private[s].state &^= stQueued\n", "		_ = s\n",
+	},
+	{
+		"the pidfd of an ended run stays open", "internal/keeper/exits_linux.go",
+		"		raw.Close(int(p.pidfd)) // which takes it out of epoll as well\n", "",
+	},
+	{
+		"a signal is sent again", "internal/keeper/requests_linux.go",
+		"	if r.once != m.Once {", "	if r.once != m.Once || true {",
+	},
+	{
+		"an exit of which nobody tells the status is waited for", "internal/keeper/exits_linux.go",
+		"			k.dueIn(s, fadeTime)\n", "",
+	},
+	{
+		"nothing is held for a run", "internal/keeper/spawn_linux.go",
+		"		k.keep(s, m.Run, m.Tags[i], fd)\n", "		_, _ = i, fd\n		raw.Close(fd)\n",
+	},
+	{
+		"an answer that did not fit is forgotten", "internal/keeper/loop_linux.go",
+		"	if k.waiting && events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {\n		k.retryAnswer()\n",
+		"	if k.waiting && events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {\n		k.waiting = false\n",
+	},
+	{
+		"the page is not written", "internal/engine/engine.go",
+		"	e.persist(s)\n	e.explain(s, old, ev)\n", "	e.explain(s, old, ev)\n",
+	},
+	{
+		"an exit is not acknowledged when nothing follows it", "internal/engine/service.go",
+		"		_ = e.ports.Keeper.Ack(s.name, s.info.Last.Run)\n", "",
+	},
+	{
+		"leftovers are not looked for", "internal/engine/cleaning.go",
+		"	if group == nil || group.Empty() {", "	if group == nil || true {",
+	},
+	{
+		"pipes of ended runs stay with the keeper", "internal/engine/adopt.go",
+		"		e.noteHeld(r)\n", "",
+	},
+	{
+		"a service without a definition is forgotten", "internal/engine/adopt.go",
+		"			e.setAside(r)\n", "",
+	},
+	{
+		"abide-exec's failure is not the end of a run", "internal/engine/exits.go",
+		"		if s.st.Live() {\n			// It has", "		if false {\n			// It has",
+	},
+	{
+		"a deadline is not armed", "internal/engine/time.go",
+		"		heap.Push(&e.due, s)\n", "		_ = heap.Push\n",
+	},
+	{
+		"a stop is answered and not done", "internal/engine/operate.go",
+		"	run := s.st.Run\n	e.feed(s, core.Event{Kind: core.EvStop})\n", "	run := s.st.Run\n",
+	},
+	{
+		"without records nothing lives", "internal/engine/adopt.go",
+		"		return fmt.Errorf(\"cannot read the keeper's records: %w\", err)\n", "		records = nil\n",
+	},
+	{
+		"the next run does not wait for the clean-up", "internal/core/stop.go",
+		"	m.do(Action{Kind: ActClean, Grace: s.Deadline != 0})\n", "	m.settle()\n",
+	},
+	{
+		"a run number is used again", "internal/core/step.go",
+		"Run: s.Run + 1,", "Run: max(s.Run, 1),",
+	},
+	{
+		"a lost run is left as it is", "internal/core/adopt.go",
+		"		m.exited(Unknown, m.now)\n", "		_ = m.exited\n",
+	},
+}

@@ -16,6 +16,7 @@ var (
 	seed  = flag.Uint64("seed", 0, "simulate this seed alone and print every step")
 	from  = flag.String("seed-from", "1", "the first of the seeds to simulate")
 	total = flag.Duration("for", 2*time.Second, "how long to simulate")
+	which = flag.String("mutants", "", "all: try every mutant, else the one with this name")
 	hours = flag.String("hours", "0", "stop after this many simulated hours")
 )
 
@@ -63,4 +64,26 @@ func digest(out string) string {
 	_, d, _ := strings.Cut(out, "digest ")
 	d, _, _ = strings.Cut(d, "\n")
 	return d
+}
+
+// Each mutant is another build, so that only some are tried where time matters.
+func TestEveryMutantIsFound(t *testing.T) {
+	for i, m := range Mutants {
+		if *which == "" && i%8 != 0 || *which != "" && *which != "all" && *which != m.Name {
+			continue
+		}
+		t.Run(m.Name, func(t *testing.T) {
+			program, err := Build(root(t), t.TempDir(), &m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			out, err := simulate(program, "-for", "60s")
+			if err == nil {
+				t.Errorf("it is not found:\n%s", out)
+			}
+			first, _, _ := strings.Cut(out, "\n")
+			t.Logf("found after %v: %s", time.Since(began).Round(time.Millisecond), first)
+		})
+	}
 }

@@ -45,7 +45,7 @@ func (w *world) run(ns int64) {
 		w.steps++
 		if now := w.s.Monotonic(); now != moment {
 			moment, still = now, 0
-		} else if still++; still > 1_000_000 {
+		} else if still++; still > 50_000 {
 			w.violation("the world does not come to rest")
 		}
 	}
@@ -61,6 +61,7 @@ func (w *world) check() {
 		w.violation("a shutdown does not end")
 		return
 	}
+	w.checkWatched()
 	known := map[string]bool{}
 	for _, x := range w.eng.SimLook() {
 		known[x.Name] = true
@@ -97,7 +98,7 @@ func (w *world) checkService(name string, st core.State, pid int, fault string) 
 				bad("its process is %d of run %d", p.Pid, p.Run)
 			}
 		case kernel.Child:
-			if p.Run != st.Run || st.Phase != core.Running {
+			if p.Run != st.Run || !st.Live() {
 				children++
 			}
 		}
@@ -123,10 +124,14 @@ func (w *world) checkService(name string, st core.State, pid int, fault string) 
 		if st.Deadline <= now-core.Time(time.Second) || st.Deadline > now+core.Time(time.Hour) {
 			bad("its delay does not end")
 		}
+	case core.Starting:
+		if !st.Paused { // that is an operator's to end
+			bad("it waits for ever")
+		}
 	default:
 		bad("it waits for ever")
 	}
-	if st.Phase != core.Running && mains > 0 {
+	if st.Phase != core.Running && st.Phase != core.Starting && mains > 0 {
 		bad("it has a process")
 	}
 	if children > 0 && !keepsChildren(name) {

@@ -53,14 +53,18 @@ func (w *world) request() {
 	w.counts.Requests++
 	w.note("an operator asks for %s %v", req.Verb, req.Names)
 	s := w.service(name)
+	s.asked++
+	asked := s.asked
 	s.expect = either
 	if req.Verb == control.Apply {
 		for _, other := range w.services {
 			other.expect = either
+			other.asked++
 		}
+		asked = s.asked
 	}
 	w.eng.SimAsk(req, func(outcomes []control.Outcome, err error) {
-		if err != nil || len(outcomes) == 0 || !outcomes[0].Done {
+		if err != nil || len(outcomes) == 0 || !outcomes[0].Done || s.asked != asked {
 			return
 		}
 		switch req.Verb {
@@ -162,6 +166,7 @@ func (w *world) shutdown() {
 	w.shutting = true
 	for _, s := range w.services {
 		s.expect = either
+		s.asked++
 	}
 	sim := w.sim
 	w.s.Start("signal", w.keeper, func() { sim.Signal(syscall.SIGTERM) })

@@ -22,6 +22,7 @@ type service struct {
 	last   uint64
 	temper temper
 	expect expectation
+	asked  int // requests so far: a later one makes the answer to an earlier one worthless
 	// forgotten says that the engine has let go of it: its numbers begin anew.
 	forgotten bool
 }
@@ -317,6 +318,7 @@ func (w *world) signalled(from, to *kernel.Proc, signo int) int64 {
 
 // listed judges the inventory that an engine begins with.
 func (w *world) listed(records []engine.Record) {
+	w.checkWatched()
 	for _, r := range records {
 		if r.Exited {
 			w.told(r.Exit)
@@ -332,6 +334,19 @@ func (w *world) listed(records []engine.Record) {
 			w.violation("%s[%d] is listed with pid %d, it had %d", r.Name, r.Run, r.Pid, truth.p.Pid)
 		}
 	}
+}
+
+// checkWatched looks whether the keeper knows its runs by the right processes.
+func (w *world) checkWatched() {
+	if w.sim == nil {
+		return
+	}
+	w.sim.Watched(func(name string, run uint64, pidfd int) {
+		r, p := w.runOf(runKey{name, run}), w.k.Behind(w.keeper, pidfd)
+		if r != nil && p != r.p {
+			w.violation("%s[%d]: the keeper watches process %d, which is the %s %s[%d]", name, run, p.Pid, roleName(p), p.Name, p.Run)
+		}
+	})
 }
 
 // told judges what the keeper says of an end.

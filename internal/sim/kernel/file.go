@@ -236,6 +236,14 @@ func (k *Kernel) socketPair(p *Proc) (int, int) {
 	return k.install(p, &File{sock: a}, 3, true), k.install(p, &File{sock: b}, 3, true)
 }
 
+// Behind is the process that a pidfd of a process is for, nil if it is none.
+func (k *Kernel) Behind(p *Proc, fd int) *Proc {
+	if f := k.file(p, fd); f != nil {
+		return f.pidfd
+	}
+	return nil
+}
+
 // Readable reports whether a descriptor of a process has something to read.
 func (k *Kernel) Readable(p *Proc, fd int) bool {
 	f := k.file(p, fd)

@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/core"
+	"github.com/abide-project/abide/internal/sim/sched"
 )
 
 // SimService is what the simulation looks at.
@@ -21,14 +22,22 @@ type SimService struct {
 	}
 }
 
-// SimAsk carries out a request in the loop; answered is called there.
+// SimAsk carries out a request in the loop. answered is called when who asked
+// would hear of it.
 func (e *Engine) SimAsk(req control.Request, answered func([]control.Outcome, error)) {
 	e.Post(func() {
 		outcomes, waits, err := e.carryOut(req)
-		for _, w := range waits {
-			outcomes = append(outcomes, control.Outcome{Name: w.s.name, Done: true})
+		if len(waits) == 0 {
+			answered(outcomes, err)
+			return
 		}
-		answered(outcomes, err)
+		sched.Go(func() {
+			for _, w := range waits {
+				sched.Park(func() bool { return len(w.out) > 0 }, 0)
+				outcomes = append(outcomes, <-w.out)
+			}
+			answered(outcomes, nil)
+		})
 	})
 }
 

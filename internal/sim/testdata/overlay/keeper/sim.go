@@ -2,7 +2,11 @@
 
 package keeper
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/abide-project/abide/internal/keeper/wire"
+)
 
 // Sim is a keeper on the simulated kernel: Main without what concerns a real
 // process, in pieces that the simulation runs as its threads.
@@ -69,3 +73,13 @@ func (s *Sim) Owned() int {
 
 // Held is how many descriptors it holds for services.
 func (s *Sim) Held() int { return int(s.k.table.nheld) }
+
+// Watched calls f for each run that it watches, with its pidfd.
+func (s *Sim) Watched(f func(name string, run uint64, pidfd int)) {
+	for i := range s.k.table.fresh {
+		p, r := &s.k.table.private[i], &s.k.records.slots[i]
+		if p.pidfd > 0 && r.at() == wire.Live {
+			f(string(r.name()), r.run.Load(), int(p.pidfd))
+		}
+	}
+}
