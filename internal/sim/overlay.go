@@ -145,7 +145,7 @@ func (o *overlay) rewrite(dir string, change func(string, []byte) ([]byte, error
 func unchanged(_ string, src []byte) ([]byte, error) { return src, nil }
 
 var kernelCall = regexp.MustCompile(`\bsyscall\.(RawSyscall6?|Syscall6?|Open|Openat|Renameat|Unlinkat|Unlink|Fstat|Stat|` +
-	`Ftruncate|Fallocate|Pwrite|Pread|Write|Read|Flock|Close|Socket|Socketpair|Bind|Listen|SetsockoptInt|Fchdir|Umask|Madvise|Sync|Reboot)\(`)
+	`Ftruncate|Fallocate|Pwrite|Pread|Write|Read|Flock|Close|Socket|Socketpair|Bind|Listen|SetsockoptInt|GetsockoptUcred|Fchdir|Umask|Madvise|Sync|Reboot)\(`)
 
 // kernelCalls sends the system calls of a file to the simulated kernel.
 func kernelCalls(_ string, src []byte) ([]byte, error) {

@@ -31,6 +31,7 @@ type link struct {
 	welcome wire.Welcome
 	lost    bool
 	exited  bool
+	custody custody
 }
 
 type ask struct {
@@ -50,15 +51,15 @@ const (
 
 // openLink greets the keeper. It blocks.
 func openLink(w *world, p *kernel.Proc) (*link, error) {
-	l := &link{w: w, p: p, asks: map[uint32]ask{}}
+	l := &link{w: w, p: p, asks: map[uint32]ask{}, custody: custody{}}
 	hello := wire.Hello{Version: wire.Version}
 	seq := l.ask("greet", nil, func(b []byte, seq uint32) []byte { return hello.Append(b, seq) })
 	body, err := l.expect(seq, wire.TypeWelcome)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	if code := l.welcome.Decode(body); code != wire.CodeNone {
-		return nil, fmt.Errorf("bad welcome: %v", code)
+		return l, fmt.Errorf("bad welcome: %v", code)
 	}
 	return l, nil
 }
@@ -182,6 +183,11 @@ func (l *link) List() ([]engine.Record, error) {
 		from = part.Next
 	}
 	l.w.listed(out)
+	for _, r := range out {
+		if r.Live {
+			l.custody.lives(r.Name, r.Run, r.Pid, r.StartTime)
+		}
+	}
 	sched.Go(l.read)
 	return out, nil
 }
@@ -210,7 +216,7 @@ func (l *link) read() {
 		l.message(msg)
 	}
 	if !l.exited {
-		l.w.keeperLost(l.p)
+		l.w.keeperLost(l)
 	}
 }
 
@@ -227,6 +233,7 @@ func (l *link) message(msg []byte) {
 		var m wire.Spawned
 		l.decoded(m.Decode(body))
 		name, run, pid, start := string(m.Name), m.Run, int(m.Pid), m.Start
+		l.custody.lives(name, run, pid, start)
 		post(func() { l.eng.Spawned(name, run, pid, start) })
 	case wire.TypeRefused:
 		var m wire.Refused
@@ -242,6 +249,7 @@ func (l *link) message(msg []byte) {
 		var m wire.Exited
 		l.decoded(m.Decode(body))
 		x := exitOf(&m)
+		l.custody.ended(x.Name, x.Run)
 		l.w.told(x)
 		post(func() { l.eng.Exited(x) })
 	case wire.TypeSignaled:

@@ -74,7 +74,7 @@ func (l *logs) emptied(f *fifo) {
 		return
 	}
 	r := l.w.runOf(f.key)
-	if r != nil && r.keepers != l.w.keepers || l.w.keeper == nil || !l.w.keeper.Alive() {
+	if r != nil && r.holder != l.w.keepers || l.w.keeper == nil || !l.w.keeper.Alive() {
 		// An engine has not taken it up since the keeper that held it was killed.
 		l.w.counts.Lost += f.written - f.logged
 		l.w.note("%s[%d]: %d lines are lost with the keeper that held them", f.key.name, f.key.run, f.written-f.logged)

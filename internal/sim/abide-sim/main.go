@@ -98,4 +98,5 @@ func (c *counters) add(o counters) {
 	c.Lost += o.Lost
 	c.Shutdowns += o.Shutdowns
 	c.Refused += o.Refused
+	c.Handovers += o.Handovers
 }

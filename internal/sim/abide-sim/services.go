@@ -32,6 +32,7 @@ type run struct {
 	key     runKey
 	p       *kernel.Proc
 	keepers int // how many keepers there had been when it began
+	holder  int // the keeper that has its pipe and pidfd from the one before, or began it
 	began   bool
 	ended   bool
 	status  uint32
@@ -174,7 +175,7 @@ func (w *world) spawning(b *kernel.Birth) {
 			w.violation("%s: run %d is spawned while process %d of run %d lives", b.Name, b.Run, other.Pid, other.Run)
 		}
 	}
-	r := &run{key: runKey{b.Name, b.Run}, p: p, keepers: w.keepers}
+	r := &run{key: runKey{b.Name, b.Run}, p: p, keepers: w.keepers, holder: w.keepers}
 	s.runs[b.Run] = r
 	delete(s.runs, b.Run-64)
 	w.counts.Spawns++
@@ -365,7 +366,7 @@ func (w *world) told(x engine.Exit) {
 	case !r.began:
 	case x.Known && x.Status != r.status:
 		w.violation("%s[%d]: it ended with %#x, told is %#x", x.Name, x.Run, r.status, x.Status)
-	case !x.Known && r.keepers == w.keepers:
+	case !x.Known && (r.keepers == w.keepers || w.k.ExitInfo && r.holder == w.keepers):
 		w.violation("%s[%d]: the keeper that began it says that its status is unknown", x.Name, x.Run)
 	case !x.Known:
 		w.counts.Unknown++

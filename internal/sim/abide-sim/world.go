@@ -69,7 +69,7 @@ type mood struct {
 
 type counters struct {
 	Spawns, Exits, EngineDeaths, KeeperDeaths, Hangs, Requests, Lines, Quiets int
-	Unknown, Lost, Shutdowns, Refused                                         int
+	Unknown, Lost, Shutdowns, Refused, Handovers                              int
 }
 
 // violation notes the first thing that must not be.
@@ -187,14 +187,14 @@ func (w *world) startDaemon() {
 }
 
 // beginKeeper makes a process a keeper.
-func (w *world) beginKeeper(p *kernel.Proc) {
+func (w *world) beginKeeper(p *kernel.Proc, more ...string) {
 	p.Role, p.Name, p.Run = kernel.Keeper, "", 0
 	p.Setsid()
 	for fd := range 3 {
 		w.k.Standard(p, fd)
 	}
 	p.Leader = w.s.Start("parent", p, func() {
-		args := []string{"--run", "/run/abide", "--exec", "/abide-exec", "--", "/abide-engine"}
+		args := append([]string{"--run", "/run/abide", "--exec", "/abide-exec"}, append(more, "--", "/abide-engine")...)
 		sim, code := keeper.SimPrepare(args, nil)
 		if sim == nil {
 			w.note("the keeper %d cannot begin: code %d", p.Pid, code)
@@ -212,15 +212,19 @@ func (w *world) beginKeeper(p *kernel.Proc) {
 }
 
 // keeperLost is what an engine does whose keeper is gone: it starts another as its
-// sibling and ends.
-func (w *world) keeperLost(p *kernel.Proc) {
+// sibling, gives that what it has, and ends.
+func (w *world) keeperLost(l *link) {
 	sched.Point()
-	if w.calm || w.chance(0.8) {
-		w.note("engine %d starts another keeper", p.Pid)
-		w.beginKeeper(w.k.Fork(p.Parent, nil))
+	if l.eng != nil && l.replace() {
+		w.k.Exit(l.p, 0)
 	}
 	sched.Point()
-	w.k.Exit(p, 1<<8)
+	if w.calm || w.chance(0.8) {
+		w.note("engine %d starts another keeper", l.p.Pid)
+		w.beginKeeper(w.k.Fork(l.p.Parent, nil))
+	}
+	sched.Point()
+	w.k.Exit(l.p, 1<<8)
 }
 
 // died looks after what follows from the death of any process.
@@ -276,7 +280,7 @@ func (w *world) runEngine(p *kernel.Proc) {
 		l, err := openLink(w, p)
 		if err != nil {
 			w.note("engine %d: %v", p.Pid, err)
-			w.keeperLost(p)
+			w.keeperLost(l)
 			return
 		}
 		eng := engine.New(w.options(l), w.ports(l))
@@ -288,7 +292,7 @@ func (w *world) runEngine(p *kernel.Proc) {
 		code := eng.Run()
 		if err := eng.Failure(); err != nil {
 			w.note("engine %d: %v", p.Pid, err)
-			w.keeperLost(p)
+			w.keeperLost(l)
 			return
 		}
 		w.note("engine %d is done with code %d", p.Pid, code)

@@ -141,7 +141,7 @@ func (k *Kernel) do(p *Proc, nr, a, b, c, d, e uintptr) (uintptr, syscall.Errno)
 	case syscall.SYS_CLOSE:
 		return 0, k.closeFD(p, fd)
 	case syscall.SYS_PPOLL:
-		return 1, 0
+		return k.ppoll(p, at[pollfd](a), at[syscall.Timespec](c).Nano())
 	case syscall.SYS_WRITE:
 		if fd == 2 {
 			if k.Said != nil {
@@ -254,6 +254,30 @@ func (k *Kernel) wait4(p *Proc, pid int, status *uint32, options uintptr) (uintp
 	pid = done.Pid
 	k.reap(done)
 	return uintptr(pid), 0
+}
+
+type pollfd struct {
+	fd      int32
+	events  int16
+	revents int16
+}
+
+// ppoll waits for one descriptor.
+func (k *Kernel) ppoll(p *Proc, of *pollfd, within int64) (uintptr, syscall.Errno) {
+	const in, out = 1, 4
+	ready := func() bool {
+		f := k.file(p, int(of.fd))
+		if f == nil {
+			return true
+		}
+		ev := k.readiness(f)
+		return ev&syscall.EPOLLIN != 0 && of.events&in != 0 || ev&syscall.EPOLLOUT != 0 && of.events&out != 0 || ev&syscall.EPOLLHUP != 0
+	}
+	if !ready() && (within == 0 || !sched.Park(ready, k.S.Monotonic()+within)) {
+		return 0, 0
+	}
+	of.revents = of.events
+	return 1, 0
 }
 
 // made reports whether the running thread is the one of p that q is a child of.

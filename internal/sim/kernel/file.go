@@ -46,6 +46,7 @@ type interest struct {
 
 // sock is one end of a connection.
 type sock struct {
+	maker int // pid
 	peer  *sock
 	queue []message
 	gone  bool // the other end is closed
@@ -229,11 +230,16 @@ func (k *Kernel) epollCtl(ep *poll, op, fd int, f *File, ev *syscall.EpollEvent)
 	return 0
 }
 
-// socketPair makes two descriptors that are connected.
-func (k *Kernel) socketPair(p *Proc) (int, int) {
-	a, b := &sock{}, &sock{}
+// SocketPair makes two descriptors of a process that are connected.
+func (k *Kernel) SocketPair(p *Proc) (int, int) {
+	a, b := &sock{maker: p.Pid}, &sock{maker: p.Pid}
 	a.peer, b.peer = b, a
 	return k.install(p, &File{sock: a}, 3, true), k.install(p, &File{sock: b}, 3, true)
+}
+
+// Give makes a descriptor of one process one of another.
+func (k *Kernel) Give(from *Proc, fd int, to *Proc, as int) {
+	k.install(to, k.file(from, fd), as, false)
 }
 
 // Behind is the process that a pidfd of a process is for, nil if it is none.

@@ -212,7 +212,7 @@ func Socket(_, kind, _ int) (int, error) {
 // Socketpair connects two descriptors.
 func Socketpair(_, _, _ int) ([2]int, error) {
 	sched.Point()
-	a, b := present.socketPair(current())
+	a, b := present.SocketPair(current())
 	return [2]int{a, b}, nil
 }
 
@@ -227,6 +227,18 @@ func Bind(_ int, sa syscall.Sockaddr) error {
 
 // Listen does nothing: nobody connects.
 func Listen(int, int) error { sched.Point(); return nil }
+
+// GetsockoptUcred says who made the other end.
+func GetsockoptUcred(fd, _, _ int) (*syscall.Ucred, error) {
+	f, err := fileOf(fd)
+	if err != nil {
+		return nil, err
+	}
+	if f.sock == nil {
+		return nil, syscall.ENOTSOCK
+	}
+	return &syscall.Ucred{Pid: int32(f.sock.maker)}, nil
+}
 
 // SetsockoptInt does nothing.
 func SetsockoptInt(int, int, int, int) error { return nil }
