@@ -77,6 +77,7 @@ type judgement struct {
 // rebuilding is one engine's work on what the keeper does not know.
 type rebuilding struct {
 	e      *Engine
+	known  map[string]Record // of the keeper, and what was decided here
 	mirror map[string]PastRun
 	lost   bool // any run may be unrecorded, not only those that pages name
 	survey *Survey
@@ -92,7 +93,7 @@ func (e *Engine) rebuild(records map[string]Record) {
 	if e.ports.Past == nil {
 		return
 	}
-	r := &rebuilding{e: e, mirror: e.ports.Past.Mirror()}
+	r := &rebuilding{e: e, known: records, mirror: e.ports.Past.Mirror()}
 	r.lost = e.opts.RecordsLost && (len(r.mirror) > 0 || e.anyPage() || e.ports.Past.Traces())
 	for name := range r.mirror {
 		e.known(name)
@@ -232,6 +233,8 @@ func (r *rebuilding) carryOut(s *service, j judgement) {
 			e.takeOver(s, Record{Name: s.name, Run: s.st.Run, Pid: int(s.info.Pid), StartTime: s.info.StartTime})
 			e.Exited(Exit{Name: s.name, Run: s.st.Run, Pid: int(s.info.Pid), At: e.wall(), Boot: e.ports.Clock.Boot(), ExecOp: -1})
 			e.settle()
+			// That was all: what followed from it is no run that was lost.
+			r.known[s.name] = Record{Name: s.name, Run: s.st.Run}
 		}
 	case itLives:
 		s.adopted, s.settled, s.handed = true, true, j.run

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fakePast knows what a test says. Surveys are counted: they cost.
@@ -110,6 +111,24 @@ func TestAPageWhoseProcessIsGoneIsAnEndThatNobodySaw(t *testing.T) {
 }
 
 // A single slot that reads as free is a lost record that nobody is told of.
+// What follows from the unseen end, the next run, is not to be taken for lost as
+// well.
+func TestAnUnseenEndIsFollowedByOneRun(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("web", nil)
+	w.boot()
+	w.run()
+	w.advance(time.Hour) // it has earned a restart at once
+	p := w.lose()
+	p.alive = nil
+	w.boot()
+	w.run()
+	w.expect("web", "running")
+	if s := w.keeper.slots["web"]; s.spawns != 1 || s.run != 2 {
+		t.Errorf("%d runs were begun, the last is %d; want one, run 2", s.spawns, s.run)
+	}
+}
+
 func TestARecordThatVanishedSilentlyDoesNotMakeASecondCopy(t *testing.T) {
 	for _, evidence := range []string{"page", "mirror"} {
 		w := aWorldRunning(t, "web")

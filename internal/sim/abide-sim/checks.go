@@ -131,10 +131,11 @@ func (w *world) checkService(name string, st core.State, pid int, fault string) 
 	default:
 		bad("it waits for ever")
 	}
-	if st.Phase != core.Running && st.Phase != core.Starting && mains > 0 {
+	unsure := st.Phase == core.Failed && st.Cause == core.CauseUnsure
+	if !st.Live() && !unsure && mains > 0 {
 		bad("it has a process")
 	}
-	if children > 0 && !keepsChildren(name) {
+	if children > 0 && !keepsChildren(name) && !unsure {
 		bad("%d processes are left of it", children)
 	}
 	switch s := w.service(name); {

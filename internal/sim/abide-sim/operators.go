@@ -144,6 +144,29 @@ func (w *world) killAll() {
 			w.k.Exit(p, 9)
 		}
 	}
+	if w.chance(0.5) {
+		w.usurp()
+	}
+	if w.chance(w.mood.damage) {
+		w.damage()
+	}
+}
+
+// usurp lets strangers have the pids of services that end while nobody looks.
+func (w *world) usurp() {
+	for _, p := range w.k.Procs() {
+		if p.Role != kernel.Main || !p.Alive() || w.chance(0.5) {
+			continue
+		}
+		w.k.Exit(p, 9)
+		pid := p.Pid
+		w.s.After(w.between(9*time.Second, 20*time.Second), func() {
+			if q := w.k.ForkAs(w.k.Init, pid); q != nil {
+				q.Setsid()
+				w.s.After(w.between(time.Second, time.Hour), func() { w.k.Exit(q, 0) })
+			}
+		})
+	}
 }
 
 // killMain ends a service from outside.

@@ -33,7 +33,7 @@ type run struct {
 	p       *kernel.Proc
 	keepers int // how many keepers there had been when it began
 	holder  int // the keeper that has its pipe and pidfd from the one before, or began it
-	began   bool
+	began   bool // no operation of its program fails
 	ended   bool
 	status  uint32
 	terms   int // TERM sent by the keeper
@@ -175,7 +175,7 @@ func (w *world) spawning(b *kernel.Birth) {
 			w.violation("%s: run %d is spawned while process %d of run %d lives", b.Name, b.Run, other.Pid, other.Run)
 		}
 	}
-	r := &run{key: runKey{b.Name, b.Run}, p: p, keepers: w.keepers, holder: w.keepers}
+	r := &run{key: runKey{b.Name, b.Run}, p: p, keepers: w.keepers, holder: w.keepers, began: !fails}
 	s.runs[b.Run] = r
 	delete(s.runs, b.Run-64)
 	w.counts.Spawns++
@@ -196,7 +196,6 @@ func (w *world) forget(s *service) {
 // begins is the first moment of a program.
 func (w *world) begins(b *kernel.Birth, s *service, r *run) {
 	w.note("%s[%d] begins, pid %d", r.key.name, r.key.run, r.p.Pid)
-	r.began = true
 	if b.Slow && !w.calm && w.chance(w.mood.spawnFails) {
 		report := prog.Report{Op: 1, Errno: uint32(syscall.ENOENT)}.Encode()
 		b.Report(report[:])
@@ -365,7 +364,7 @@ func (w *world) told(x engine.Exit) {
 		w.violation("%s[%d]: its end is told and it lives", x.Name, x.Run)
 	case !r.began:
 	case x.Known && x.Status != r.status:
-		w.violation("%s[%d]: it ended with %#x, told is %#x", x.Name, x.Run, r.status, x.Status)
+		w.violation("%s[%d] (pid %d): it ended with %#x, told is %#x of pid %d", x.Name, x.Run, r.p.Pid, r.status, x.Status, x.Pid)
 	case !x.Known && (r.keepers == w.keepers || w.k.ExitInfo && r.holder == w.keepers):
 		w.violation("%s[%d]: the keeper that began it says that its status is unknown", x.Name, x.Run)
 	case !x.Known:

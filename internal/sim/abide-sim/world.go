@@ -65,6 +65,7 @@ type mood struct {
 	spawnFails float64
 	portFails  float64
 	hang       float64
+	damage     float64 // of the records, when all of ours die at once
 }
 
 type counters struct {
@@ -135,6 +136,7 @@ func newWorld(seed uint64) *world {
 		spawnFails: []float64{0, 0.02, 0.2}[w.rand.IntN(3)],
 		portFails:  []float64{0, 0.005, 0.05}[w.rand.IntN(3)],
 		hang:       []float64{0, 0.00002}[w.rand.IntN(2)],
+		damage:     []float64{0, 0.5}[w.rand.IntN(2)],
 	}
 	w.note("mood %+v inodes %v exitinfo %v room %d", w.mood, w.k.PidfdInodes, w.k.ExitInfo, w.k.SocketRoom)
 	w.logs = newLogs(w)

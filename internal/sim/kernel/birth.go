@@ -83,7 +83,14 @@ func Vfork(record *atomic.Uint32, pass []int) (pid, pidfd, failedOp int, errno s
 		f.refs++
 	}
 	finish := func() {
-		// The child runs on whether or not its parent is still there.
+		// The child runs on whether or not its parent is still there, unless somebody
+		// has killed it.
+		if b.Child.state != alive {
+			for _, f := range locks {
+				k.unref(f)
+			}
+			return
+		}
 		if record != nil {
 			record.Store(uint32(b.Child.Pid))
 		}

@@ -334,3 +334,20 @@ func (i *inode) write(b []byte, off int64) int {
 
 // Standard gives a process something harmless as a standard descriptor.
 func (k *Kernel) Standard(p *Proc, fd int) { k.install(p, &File{plain: true}, fd, false) }
+
+// Remove takes a file of the run directory away.
+func (k *Kernel) Remove(name string) { delete(k.dir, name) }
+
+// Truncate sets its size.
+func (k *Kernel) Truncate(name string, size int64) {
+	if i := k.dir[name]; i != nil {
+		i.size = min(size, i.size)
+	}
+}
+
+// Overwrite changes bytes of it.
+func (k *Kernel) Overwrite(name string, at int64, b []byte) {
+	if i := k.dir[name]; i != nil && at+int64(len(b)) <= i.size {
+		i.write(b, at)
+	}
+}

@@ -147,6 +147,18 @@ func (k *Kernel) Fork(parent *Proc, thread *sched.Task) *Proc {
 	return p
 }
 
+// ForkAs makes a child with a pid that was used before; nil if it cannot be had.
+func (k *Kernel) ForkAs(parent *Proc, pid int) *Proc {
+	if !k.free(pid) {
+		return nil
+	}
+	last := k.last
+	k.last = pid - 1
+	p := k.Fork(parent, nil)
+	k.last = last
+	return p
+}
+
 // Setsid makes it the leader of a session of its own.
 func (p *Proc) Setsid() { p.Pgid, p.Sid = p.Pid, p.Pid }
 
@@ -157,15 +169,16 @@ func (k *Kernel) pid() int {
 		if k.last > lastPid {
 			k.last = firstPid
 		}
-		if k.procs[k.last] != nil || k.inUse(k.last) {
-			continue
+		if k.free(k.last) {
+			return k.last
 		}
-		if at, was := k.freed[k.last]; was && k.S.Boottime()-at < quarantine {
-			continue
-		}
-		return k.last
 	}
 	panic("the simulated machine has no pid left")
+}
+
+func (k *Kernel) free(pid int) bool {
+	at, was := k.freed[pid]
+	return k.procs[pid] == nil && !k.inUse(pid) && (!was || k.S.Boottime()-at >= quarantine)
 }
 
 func (k *Kernel) inUse(id int) bool {
