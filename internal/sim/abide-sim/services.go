@@ -31,8 +31,8 @@ type service struct {
 type run struct {
 	key     runKey
 	p       *kernel.Proc
-	keepers int // how many keepers there had been when it began
-	holder  int // the keeper that has its pipe and pidfd from the one before, or began it
+	keepers int  // how many keepers there had been when it began
+	holder  int  // the keeper that has its pipe and pidfd from the one before, or began it
 	began   bool // no operation of its program fails
 	ended   bool
 	status  uint32

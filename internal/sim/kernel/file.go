@@ -18,7 +18,8 @@ type File struct {
 	poll  *poll
 	sock  *sock
 	pipe  *Pipe
-	plain bool // /dev/null, a listener, a folder
+	plain bool // /dev/null, a folder
+	quiet bool // a listener to which nobody connects
 }
 
 // inode is a file with contents: in the run directory, or a memory file.
@@ -148,6 +149,8 @@ func (k *Kernel) CloseFD(p *Proc, fd int) { k.closeFD(p, fd) }
 // ready is what poll(2) would say of a file.
 func (k *Kernel) readiness(f *File) uint32 {
 	switch {
+	case f.quiet:
+		return 0
 	case f.pidfd != nil:
 		switch {
 		case f.pidfd.state == alive:
@@ -200,7 +203,10 @@ func (k *Kernel) epollWait(p *Proc, ep *poll, events []syscall.EpollEvent, timeo
 		until = k.S.Monotonic() + int64(timeout)*1_000_000
 	}
 	any := func() bool { return len(k.occurred(p, ep)) > 0 }
-	if timeout != 0 {
+	switch {
+	case any():
+		sched.Yield() // who is never at rest must not keep the others from running
+	case timeout != 0:
 		sched.Park(any, until)
 	}
 	list := k.occurred(p, ep)

@@ -206,7 +206,7 @@ func Close(fd int) error {
 // Socket makes a socket that nobody can reach.
 func Socket(_, kind, _ int) (int, error) {
 	sched.Point()
-	return present.install(current(), &File{plain: true}, 3, kind&syscall.SOCK_CLOEXEC != 0), nil
+	return present.install(current(), &File{quiet: true}, 3, kind&syscall.SOCK_CLOEXEC != 0), nil
 }
 
 // Socketpair connects two descriptors.
