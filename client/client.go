@@ -112,14 +112,6 @@ func plainCause(err error) error {
 	return err
 }
 
-// tries and pause bound how long a call goes on across the death of the engine:
-// the keeper holds the socket, so a new connection waits by itself, and these
-// only matter when the keeper is being replaced as well.
-const (
-	tries = 8
-	pause = 10 * time.Millisecond
-)
-
 // send sends a request until it is answered, and returns the answer when its
 // status is 200. Every request is safe to repeat: it only reads, or has an id.
 func (c *Client) send(ctx context.Context, method, path, accept string, body any) (*http.Response, error) {
@@ -130,8 +122,8 @@ func (c *Client) send(ctx context.Context, method, path, accept string, body any
 			return nil, fmt.Errorf("cannot send a request: %w", err)
 		}
 	}
-	wait, reached := pause, false
-	for try := 1; ; try++ {
+	again, reached := retry{dir: c.dir}, false
+	for {
 		resp, err := c.sendOnce(ctx, method, path, accept, data)
 		if err == nil {
 			return resp, nil
@@ -141,16 +133,10 @@ func (c *Client) send(ctx context.Context, method, path, accept string, body any
 		if isAnswer && refused.Code == NoDaemon && reached {
 			isAnswer = false // it answered a moment ago: the keeper is being replaced
 		}
-		if isAnswer || ctx.Err() != nil || try == tries {
+		reached = true
+		if isAnswer || !again.again(ctx) {
 			return nil, lost(ctx, c.dir, err)
 		}
-		reached = true
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		wait *= 2
 	}
 }
 
@@ -207,8 +193,8 @@ func refusal(resp *http.Response) error {
 
 // get sends a request and returns the whole answer.
 func (c *Client) get(ctx context.Context, method, path string, body any) ([]byte, error) {
-	wait := pause
-	for try := 1; ; try++ {
+	again := retry{dir: c.dir}
+	for {
 		resp, err := c.send(ctx, method, path, "", body)
 		if err != nil {
 			return nil, err
@@ -222,11 +208,9 @@ func (c *Client) get(ctx context.Context, method, path string, body any) ([]byte
 		if err == nil {
 			return data.Bytes(), nil
 		}
-		if ctx.Err() != nil || try == tries {
+		if !again.again(ctx) {
 			return nil, lost(ctx, c.dir, err)
 		}
-		time.Sleep(wait)
-		wait *= 2
 	}
 }
 
@@ -331,8 +315,8 @@ func (c *Client) do(ctx context.Context, path string, body any, waiting func(str
 	if waiting == nil {
 		waiting = func(string) {}
 	}
-	wait := pause
-	for try := 1; ; try++ {
+	again := retry{dir: c.dir}
+	for {
 		resp, err := c.send(ctx, http.MethodPost, path, wire.NDJSON, body)
 		if err != nil {
 			return nil, err
@@ -344,11 +328,9 @@ func (c *Client) do(ctx context.Context, path string, body any, waiting func(str
 			return nil, progress.Error
 		case err == nil:
 			return progress.Outcomes, nil
-		case ctx.Err() != nil || try == tries:
+		case !again.again(ctx):
 			return nil, lost(ctx, c.dir, err)
 		}
-		time.Sleep(wait)
-		wait *= 2
 	}
 }
 

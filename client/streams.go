@@ -134,6 +134,9 @@ func badLine(err error) error {
 	return stop{fmt.Errorf("cannot read a line of the stream: %w", err)}
 }
 
+// streamTries is how often a stream that does not follow is opened in vain.
+const streamTries = 8
+
 // resume reads a stream and, when it follows, opens it again where it broke.
 func (c *Client) resume(ctx context.Context, follow bool, path func() string, line func([]byte) error) error {
 	for failures := 0; ; {
@@ -155,7 +158,7 @@ func (c *Client) resume(ctx context.Context, follow bool, path func() string, li
 		if n > 0 {
 			failures = 0
 		}
-		if failures++; failures > tries && !follow {
+		if failures++; failures > streamTries && !follow {
 			return lost(ctx, c.dir, err)
 		}
 		// An engine that ends its streams in order is about to go or to be

@@ -290,6 +290,9 @@ func (e *Engine) begin() {
 	e.recoverEvents()
 	e.loadRequests()
 	pages := e.loadPages()
+	if e.foundBefore() {
+		e.opts.RecordsLost = false
+	}
 	applied := e.ports.Definitions.Applied()
 	if e.endedBefore() {
 		applied = nil // that instance is over: the files count
@@ -329,6 +332,9 @@ func (e *Engine) begin() {
 	if e.failure = e.adopt(pages); e.failure != nil {
 		e.done, e.code = true, 1
 		return
+	}
+	if !e.foundBefore() {
+		e.noteFound()
 	}
 	e.drainAgain()
 	e.record("", 0, "abide", fmt.Sprintf("engine %s is in charge of %d services", e.opts.Version, len(e.services)), nil)

@@ -10,6 +10,7 @@ import (
 const (
 	bootPage     = "/boot"     // nothing more: what is wanted at boot was asked for
 	shutdownPage = "/shutdown" // see shutdown.encode
+	foundPage    = "/found"    // pid u32 of the keeper under which all that runs was found
 )
 
 const ownVersion = 1
@@ -37,6 +38,17 @@ func (e *Engine) loadPages() map[string][]byte {
 		}
 	}
 	return pages
+}
+
+// foundBefore tells whether an engine of this keeper has looked for runs that the
+// keeper's records lack. What was begun since is recorded.
+func (e *Engine) foundBefore() bool {
+	b := ownBody(e.own[foundPage], 4)
+	return b != nil && int(int32(binary.LittleEndian.Uint32(b))) == e.opts.KeeperPid
+}
+
+func (e *Engine) noteFound() {
+	e.putOwn(foundPage, binary.LittleEndian.AppendUint32(nil, uint32(e.opts.KeeperPid)))
 }
 
 // ownBody returns the body of a page of the engine's own, nil when it is malformed

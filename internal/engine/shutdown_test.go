@@ -130,6 +130,19 @@ func TestAShutdownGoesOnUnderAnotherKeeper(t *testing.T) {
 	}
 }
 
+// The keeper's records are new at the first start, whatever the engines do.
+func TestASpawnThatWasNotCarriedOutIsRepeatedThoughTheRecordsAreNew(t *testing.T) {
+	for at := 1; at < 60; at++ {
+		w := newWorld(t, uint64(at))
+		w.keeperPid, w.lost = 1, true
+		w.define("web", nil)
+		w.crashIn = at
+		w.boot()
+		w.run()
+		w.expect("web", "running")
+	}
+}
+
 func FuzzDecodeShutdown(f *testing.F) {
 	sd := shutdown{code: 7, why: "asked", hurried: true, began: 5, request: 6, keeper: 7, signals: [len(shutdownSignals)]uint32{1, 2, 3, 4, 5}}
 	f.Add(ownPage(sd.encode(true)))
