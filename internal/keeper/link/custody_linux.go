@@ -90,6 +90,20 @@ func (c *custody) keep(h holder, list ...kept) {
 	c.held[h] = append(c.held[h], list...)
 }
 
+// answered follows what the keeper did.
+func (c *custody) answered(r *request, done bool) {
+	switch {
+	case r.drops:
+		c.drop(r.of, r.tag)
+	case !done:
+		closeKept(r.gives)
+	case r.forgets:
+		c.forget(r.of.name)
+	default:
+		c.keep(r.of, r.gives...)
+	}
+}
+
 // fill puts a copy in the place of one that was only known by its tag.
 func (c *custody) fill(h holder, k kept) {
 	c.mu.Lock()

@@ -214,8 +214,10 @@ func (s *Successor) argv(inherit bool) []string {
 		out = append(out, s.Argv[i])
 	}
 	if inherit {
-		out = append(out, inheritOption, strconv.Itoa(3),
-			nofileOption, strconv.FormatUint(s.Nofile[0], 10)+":"+strconv.FormatUint(s.Nofile[1], 10))
+		out = append(out, inheritOption, strconv.Itoa(3))
+	}
+	if s.Nofile[0] > 0 {
+		out = append(out, nofileOption, strconv.FormatUint(s.Nofile[0], 10)+":"+strconv.FormatUint(s.Nofile[1], 10))
 	}
 	return append(out, s.Argv[end:]...)
 }

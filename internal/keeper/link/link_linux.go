@@ -48,8 +48,12 @@ type request struct {
 	what  string
 	since time.Time
 	reply chan reply // nil: nobody waits
-	of    holder     // of what was given to the keeper along with it
-	gives []kept
+	// What the keeper holds less or more once it is answered.
+	of      holder
+	gives   []kept
+	drops   bool // tag
+	tag     uint32
+	forgets bool // whatever is held for the service
 }
 
 type reply struct {
@@ -248,7 +252,7 @@ func (l *Link) Spawn(a *SpawnArgs) (uint32, error) {
 		gives = append(gives, l.copyOf(h.Tag, h.FD))
 	}
 	fds = append(fds, a.Pass...)
-	return l.give(what, fds, m.Append, holder{a.Name, a.Run}, gives)
+	return l.request(request{what: what, of: holder{a.Name, a.Run}, gives: gives}, fds, m.Append)
 }
 
 // seal puts a program into a memory file that nobody can change any more.
@@ -323,29 +327,24 @@ func (l *Link) SignalOnce(name string, run uint64, signo int, to uint32, once ui
 // whatever runs.
 func (l *Link) Keep(name string, run uint64, tag uint32, fd int) (uint32, error) {
 	m := wire.Held{Name: []byte(name), Run: run, Tag: tag}
-	return l.give(describe("keep a descriptor of", name, run), []int{fd}, func(b []byte, seq uint32) []byte {
-		return m.Append(b, wire.TypeKeep, seq)
-	}, holder{name, run}, []kept{l.copyOf(tag, fd)})
+	r := request{what: describe("keep a descriptor of", name, run), of: holder{name, run}, gives: []kept{l.copyOf(tag, fd)}}
+	return l.request(r, []int{fd}, func(b []byte, seq uint32) []byte { return m.Append(b, wire.TypeKeep, seq) })
 }
 
 // Drop lets the keeper close a held descriptor, or with wire.AllTags every one of
 // the run.
 func (l *Link) Drop(name string, run uint64, tag uint32) (uint32, error) {
-	l.custody.drop(holder{name, run}, tag)
 	m := wire.Held{Name: []byte(name), Run: run, Tag: tag}
-	return l.ask(describe("drop a descriptor of", name, run), nil, func(b []byte, seq uint32) []byte {
-		return m.Append(b, wire.TypeDrop, seq)
-	}, nil)
+	r := request{what: describe("drop a descriptor of", name, run), of: holder{name, run}, drops: true, tag: tag}
+	return l.request(r, nil, func(b []byte, seq uint32) []byte { return m.Append(b, wire.TypeDrop, seq) })
 }
 
 // Forget frees the slot of a service in which nothing runs and every exit is
 // acknowledged, and closes what is held for it.
 func (l *Link) Forget(name string) (uint32, error) {
-	l.custody.forget(name)
 	m := wire.ServiceRun{Name: []byte(name)}
-	return l.ask(describe("forget", name, 0), nil, func(b []byte, seq uint32) []byte {
-		return m.Append(b, wire.TypeForget, seq)
-	}, nil)
+	r := request{what: describe("forget", name, 0), of: holder{name, 0}, forgets: true}
+	return l.request(r, nil, func(b []byte, seq uint32) []byte { return m.Append(b, wire.TypeForget, seq) })
 }
 
 // Handled says that signals up to this count are dealt with.

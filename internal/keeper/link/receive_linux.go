@@ -3,6 +3,8 @@ package link
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -90,9 +92,10 @@ func (l *Link) lose(err error) bool {
 		return false
 	}
 	l.lost = err
-	for seq, r := range l.asked {
+	for _, seq := range slices.Sorted(maps.Keys(l.asked)) {
+		r := l.asked[seq]
 		// Nobody can say whether it was done: the next keeper's records do.
-		l.custody.keep(r.of, r.gives...)
+		l.custody.answered(&r, true)
 		if r.reply != nil {
 			r.reply <- reply{fd: -1, err: fmt.Errorf("cannot %s: %w", r.what, err)}
 		}
@@ -191,11 +194,7 @@ func (l *Link) pong() {
 
 func (l *Link) answer(h wire.Header, body []byte, fd int) wire.Code {
 	r := l.answered(h.Seq)
-	if h.Type == wire.TypeSpawned || h.Type == wire.TypeOK {
-		l.custody.keep(r.of, r.gives...)
-	} else {
-		closeKept(r.gives)
-	}
+	l.custody.answered(&r, h.Type == wire.TypeSpawned || h.Type == wire.TypeOK)
 	if r.reply != nil {
 		answer := reply{kind: h.Type, body: append([]byte(nil), body...), fd: fd}
 		if h.Type == wire.TypeError {

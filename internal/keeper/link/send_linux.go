@@ -11,24 +11,22 @@ import (
 
 // ask sends a request. encode appends the message to an empty buffer.
 func (l *Link) ask(what string, fds []int, encode func([]byte, uint32) []byte, wait chan reply) (uint32, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.askLocked(request{what: what, reply: wait}, fds, encode)
+	return l.request(request{what: what, reply: wait}, fds, encode)
 }
 
-// give is ask for a request after which the keeper holds descriptors for a run.
-func (l *Link) give(what string, fds []int, encode func([]byte, uint32) []byte, of holder, gives []kept) (uint32, error) {
+// request is ask for one that changes what the keeper holds.
+func (l *Link) request(r request, fds []int, encode func([]byte, uint32) []byte) (uint32, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seq, err := l.askLocked(request{what: what, of: of, gives: gives}, fds, encode)
+	seq, err := l.sendRequest(r, fds, encode)
 	if err != nil {
-		closeKept(gives)
+		closeKept(r.gives)
 	}
 	return seq, err
 }
 
-// askLocked is ask with l.mu held.
-func (l *Link) askLocked(r request, fds []int, encode func([]byte, uint32) []byte) (uint32, error) {
+// sendRequest is request with l.mu held.
+func (l *Link) sendRequest(r request, fds []int, encode func([]byte, uint32) []byte) (uint32, error) {
 	if l.lost != nil {
 		return 0, fmt.Errorf("cannot %s: %w", r.what, l.lost)
 	}
