@@ -66,10 +66,6 @@ func (e *Engine) adopt(pages map[string][]byte) error {
 // setAside keeps what the keeper knows of a service that nobody defines, until
 // somebody does: its run numbers go on, and what lives of it is not started again.
 func (e *Engine) setAside(r Record) {
-	if r.Exited {
-		_ = e.ports.Keeper.Ack(r.Name, r.Run)
-		r.Exited = false
-	}
 	if r.Live {
 		e.record(r.Name, r.Run, "state", fmt.Sprintf("process %d runs and nothing defines this service: it is left alone", r.Pid), nil)
 	}

@@ -426,6 +426,9 @@ func TestAServiceThatIsDefinedAgainGoesOnWhereItWas(t *testing.T) {
 		if lives {
 			want = 2
 		}
+		if last := w.service("web").info.Last; !lives && (last.Run != 2 || !last.Known) {
+			t.Errorf("its end meanwhile is kept as %+v", last)
+		}
 		if slot := w.keeper.slots["web"]; slot.spawns != want || int(slot.run) != want || w.service("web").st.Run != slot.run {
 			t.Errorf("lives %v: %d runs were started, the last is %d", lives, slot.spawns, slot.run)
 		}

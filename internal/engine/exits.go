@@ -17,8 +17,11 @@ func (e *Engine) Exited(x Exit) {
 	s := e.services[x.Name]
 	if s == nil {
 		if r, waits := e.undefined[x.Name]; waits && r.Run == x.Run {
-			r.Live = false
+			// Its end stays with the keeper for whoever defines it again: what the
+			// run left behind is to be looked for then.
+			r.Live, r.Exited, r.Exit = false, true, x
 			e.undefined[x.Name] = r
+			return
 		}
 		e.auxEnded(x.Name, x.Run, x)
 		return
