@@ -97,7 +97,7 @@ func serve(f flags) error {
 	k.next = successionOf(welcome, f.lease)
 	k.upgrader = newUpgrader(lk, welcome)
 	if text := k.upgrader.note(version.Version); text != "" {
-		notes = append(notes, text)
+		note("%s", text)
 	}
 
 	run, err := state.OpenRun(f.run)
