@@ -48,7 +48,11 @@ func (l *logReader) tryResume(c cursor) error {
 			return nil
 		}
 		if c.known {
-			// The first one behind is the cursor's, or its own is gone.
+			// The first one behind is the cursor's, or its own is gone; but a
+			// rotation between listing and opening hides it.
+			if again, err := listLog(l.log.Path); log.time == current && err == nil && len(again) > 0 && again[len(again)-1].time > before {
+				return fs.ErrNotExist
+			}
 			break
 		}
 		before = log.time
