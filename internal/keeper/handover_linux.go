@@ -204,11 +204,10 @@ func (k *keeper) inheritPidfd(h *handover, m *wire.LiveRun) {
 	if uint64(h.fd)+spareDescriptors >= k.nofile {
 		return
 	}
-	s, ok := k.find(m.Name)
-	if !ok && !k.recordAgain(h.fd, m) {
+	if _, ok := k.find(m.Name); !ok && !k.recordAgain(h.fd, m) {
 		return
 	}
-	s, _ = k.find(m.Name)
+	s, _ := k.find(m.Name)
 	r, p := &k.records.slots[s], &k.table.private[s]
 	if r.at() == wire.Live && r.run.Load() == m.Run && r.pid.Load() == m.Pid && p.pidfd < 0 {
 		p.pidfd = int32(h.take(-1))

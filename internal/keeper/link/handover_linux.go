@@ -77,7 +77,6 @@ type handover struct {
 	until time.Time
 	err   error
 	buf   [wire.HeaderSize + 512]byte
-	oob   [64]byte
 }
 
 func (h *handover) send(msg []byte, fds ...int) {

@@ -1,7 +1,8 @@
 package wire
 
 // The messages of a hand-over, with seq 0: an engine whose keeper has ended gives
-// the next keeper what the dead one had, in this order. Each comes with one
+// the next keeper what the dead one had: LOCK, LISTENER, LEASE, then every PIDFD,
+// then every HELD, then DONE. Each comes with one
 // descriptor, but DONE, which is answered by OK once the new keeper has taken
 // everything.
 const (
