@@ -125,8 +125,10 @@ func (e *Engine) reconcile(s *service, r Record) {
 	case ended:
 		e.takeOver(s, r)
 	case s.adopted:
-		if s.st.Phase == core.Cleaning {
-			e.takeOver(s, r)
+		if s.st.Phase == core.Cleaning || s.st.Live() {
+			// The record is gone or of an earlier run: the page says whose leftovers
+			// there may be.
+			e.takeOver(s, Record{Name: s.name, Run: s.st.Run, Pid: int(s.info.Pid), StartTime: s.info.StartTime})
 		}
 		if s.st.Live() {
 			e.record(s.name, s.st.Run, "state", "the keeper has no record of this run: its end was not seen", nil)

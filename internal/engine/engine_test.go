@@ -475,3 +475,23 @@ func TestAProgramThatAbideExecCannotRunIsNotRunning(t *testing.T) {
 		t.Error("its end is not acknowledged")
 	}
 }
+
+func TestLeftoversOfARunWithoutARecordAreEnded(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("web", nil)
+	w.boot()
+	w.run()
+	group := w.groups[fakeGroups{w}.key("web", 1)]
+	group.leftovers.Store(2)
+	delete(w.keeper.slots, "web")
+	w.boot()
+	for w.service("web").st.Phase == core.Cleaning {
+		// Cleaning up is another goroutine's work.
+		if !w.step() {
+			<-w.eng.inbox.wake
+		}
+	}
+	if n := group.leftovers.Load(); n != 0 {
+		t.Errorf("%d processes of run 1 are left, the service is %s in run %d", n, w.service("web").stateName(), w.service("web").st.Run)
+	}
+}
