@@ -81,7 +81,7 @@ func (p *part) begin() {
 		note(filepath.Join(p.dir, "copies"), "run %s of %s, pid %d, began beside another: %v", p.run, p.name, os.Getpid(), err)
 	}
 	p.lock = lock
-	note(p.file("starts"), "%s %d", p.run, os.Getpid())
+	note(p.file("starts"), "%s %d %d", p.run, os.Getpid(), time.Now().UnixNano())
 }
 
 // end notes how the run will end, a moment before it does.

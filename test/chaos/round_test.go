@@ -158,6 +158,17 @@ func within(list []span, at int64) bool {
 	return false
 }
 
+// across tells whether one of the spans lies between two moments, or has begun
+// before and ended after the first of them.
+func across(list []span, from, to int64) bool {
+	for _, s := range list {
+		if s.from <= to && (s.to == 0 || s.to >= from) {
+			return true
+		}
+	}
+	return false
+}
+
 // near says where among the spans a moment lies.
 func near(list []span, at int64) string {
 	for i, s := range list {
