@@ -145,8 +145,14 @@ func (e *Engine) reconcile(s *service, r Record) {
 		e.Exited(r.Exit)
 		e.settle()
 	}
-	if s.st.Phase == core.Stopping && int(s.info.SentStep) <= int(s.st.StopStep) {
-		e.signalStep(s, s.st.Run, int(s.st.StopStep))
+	switch step := int(s.st.StopStep); {
+	case s.st.Phase != core.Stopping:
+	case int(s.info.SentStep) <= step:
+		e.signalStep(s, s.st.Run, step)
+	case r.Live && r.Run == s.st.Run && s.def != nil && s.def.Stop.Command == nil && !s.def.Stop.ToAll && step < len(s.def.Stop.Steps):
+		// A keeper that was killed may not have read what it was asked for. What one
+		// has done it does not do again.
+		e.sendStep(s, s.st.Run, step)
 	}
 }
 

@@ -61,6 +61,24 @@ func TestStopSaysWhenKillWasNeeded(t *testing.T) {
 	}
 }
 
+func TestStopIsAskedForAgainAfterAKeeperThatDidNotReadIt(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("web", nil)
+	w.boot()
+	w.run()
+	w.keeper.unread = true
+	w.ask(control.Stop, "web")
+	w.run()
+	w.expect("web", "stopping")
+	w.keeper.unread = false
+	w.boot() // both were replaced
+	w.run()
+	w.expect("web", "stopped")
+	if w.service("web").st.Killed {
+		t.Error("it took KILL")
+	}
+}
+
 func TestBrokenDefinitionKeepsTheRunningOne(t *testing.T) {
 	w := newWorld(t, 1)
 	w.define("web", nil)

@@ -271,6 +271,7 @@ type fakeKeeper struct {
 	slots  map[string]*slot
 	outbox []func()
 	pid    int
+	unread bool // signals are asked for and the keeper dies before it reads that
 	// listErr is what the keeper's records cannot be read for.
 	listErr error
 	refuse  map[string]int // errno for the next spawns of a name
@@ -389,7 +390,7 @@ func (k *fakeKeeper) SignalOnce(name string, run uint64, signo int, to Scope, on
 	if once == 0 {
 		k.w.t.Errorf("%s: a signal without a name", name)
 	}
-	if s != nil && s.once == once {
+	if k.unread || s != nil && s.once == once {
 		return nil
 	}
 	crashIn := k.w.crashIn
