@@ -73,6 +73,10 @@ func (m *Manager) examine(pid int, leaves map[string]string, s *Survey) error {
 		mark = "log pipe"
 	}
 	leader := stat.Session == pid
+	if of == (key{}) && leader && closed == nil {
+		// Its descriptors may be listed and yet not be looked at.
+		_, closed = os.Readlink(fmt.Sprintf("%s/%d/cwd", m.proc, pid))
+	}
 	switch {
 	case of != key{}:
 		if now, err := proctree.ReadStat(m.proc, pid); err != nil || now.Start != stat.Start {

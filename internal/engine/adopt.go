@@ -141,6 +141,9 @@ func (e *Engine) reconcile(s *service, r Record) {
 		s.info.Last.Run = max(s.info.Last.Run, r.Run)
 	}
 	e.settle()
+	if e.endedUnheard(r, ended) {
+		e.ports.Logs.Note(s.name, r.Run, lastWordsLost)
+	}
 	if ended {
 		e.Exited(r.Exit)
 		e.settle()
@@ -170,6 +173,8 @@ type heldRun struct {
 	name string
 	run  uint64
 }
+
+const lastWordsLost = "it ended while nothing of abide lived: what it had written and nobody had read may be lost here"
 
 // takeOver finds the log pipes and the group of a run that another engine began.
 // For a run that is as it should be that can wait: what a thousand of them need

@@ -231,6 +231,7 @@ func (r *rebuilding) carryOut(s *service, j judgement) {
 		if s.st.Live() {
 			// Its main process has ended unseen; what it left is still to be ended.
 			e.takeOver(s, Record{Name: s.name, Run: s.st.Run, Pid: int(s.info.Pid), StartTime: s.info.StartTime})
+			e.ports.Logs.Note(s.name, s.st.Run, lastWordsLost)
 			e.Exited(Exit{Name: s.name, Run: s.st.Run, Pid: int(s.info.Pid), At: e.wall(), Boot: e.ports.Clock.Boot(), ExecOp: -1})
 			e.settle()
 			// That was all: what followed from it is no run that was lost.
@@ -301,6 +302,19 @@ func (r *rebuilding) report() {
 		r.byPage, r.found, r.unsure)
 	r.e.record("", 0, "abide", text, nil)
 	r.e.ports.Console.Say(text)
+}
+
+// endedUnheard tells whether a run ended while nobody had its pipes open. One that
+// the keeper has as living may have ended already: a new keeper is told a moment
+// later.
+func (e *Engine) endedUnheard(r Record, ended bool) bool {
+	switch {
+	case e.opts.Follows || slices.Contains(r.Held, r.Run):
+		return false
+	case ended:
+		return !r.Exit.Known
+	}
+	return r.Live && e.ports.Past != nil && !e.ports.Past.Alive(PastRun{Run: r.Run, Pid: r.Pid, Start: r.StartTime})
 }
 
 // mirror passes on which process a service has now, when that changed.
