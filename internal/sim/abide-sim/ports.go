@@ -150,7 +150,7 @@ func (c compiler) Compile(svc *model.Service, run engine.RunContext) (*engine.Pr
 		w.violation("the program of %s cannot be built: %v", svc.Name, err)
 	}
 	return &engine.Program{
-		Bytes: text, Slow: w.chance(0.1), Hint: func(int, int) string { return "" }, ExitCode: func(int, int) int { return 126 },
+		Bytes: text, Slow: w.chance(0.3), Hint: func(int, int) string { return "" }, ExitCode: func(int, int) int { return 126 },
 		Explain: func(op, errno int) string { return fmt.Sprintf("operation %d: %v", op, syscall.Errno(errno)) },
 	}, nil
 }

@@ -32,8 +32,6 @@ const (
 	pidfsMagic = 0x50494446
 	pidfdInfo  = 0xc040ff0b
 	infoExit   = 1 << 3
-
-	msgCtrunc = 8
 )
 
 // at turns an address back into a pointer. Whoever passed it keeps it alive, see
@@ -287,11 +285,11 @@ func (p *Proc) made(q *Proc) bool {
 }
 
 type siginfo struct {
-	signo, errno, code int32
-	_                  int32
-	pid                int32
-	uid                uint32
-	status             int32
+	signo, _, code int32
+	_              int32
+	pid            int32
+	_              uint32
+	status         int32
 }
 
 func (k *Kernel) waitid(p *Proc, kind, id, info, options, usage uintptr) (uintptr, syscall.Errno) {
