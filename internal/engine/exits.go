@@ -21,6 +21,7 @@ func (e *Engine) Exited(x Exit) {
 			// run left behind is to be looked for then.
 			r.Live, r.Exited, r.Exit = false, true, x
 			e.undefined[x.Name] = r
+			e.endLog(x.Name, x.Run)
 			return
 		}
 		e.auxEnded(x.Name, x.Run, x)
