@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -225,7 +226,26 @@ func (l *logReader) cursor(at time.Time) string {
 		c.time = l.stamped
 	}
 	c.file, c.offset, c.given = l.window.start(l.end, l.endAt)
+	c.given = alsoGiven(c.given, l.given)
 	return c.String()
+}
+
+// alsoGiven adds what the cursor before knew to be given further on, and what was
+// not read again yet.
+func alsoGiven(given, ahead []givenPieces) []givenPieces {
+	for _, a := range ahead {
+		if a.count == 0 && !a.begun {
+			continue
+		}
+		i := slices.IndexFunc(given, func(g givenPieces) bool { return g.pieceKey == a.pieceKey })
+		if i < 0 {
+			given = append(given, a)
+			continue
+		}
+		given[i].count += a.count
+		given[i].begun, given[i].bytes = a.begun, a.bytes
+	}
+	return given
 }
 
 // wasGiven tells whether a piece behind a cursor was given before. Of one that was

@@ -159,6 +159,38 @@ func TestReadJoinsPiecesAcrossFilesAndStreams(t *testing.T) {
 	}
 }
 
+// A reader that is cut off again before it has read as far as it had been given
+// must not forget that.
+func TestReadResumesBehindACursorOfAResumedReader(t *testing.T) {
+	log := makeLog(t, "web",
+		logLine(0, "out", "a")+logLine(1, "err", "e1")+logLine(2, "err", "e2"),
+		logLine(3, "err", "e3")+logLine(4, "out+", "b")+logLine(5, "err", "e4")+logLine(6, "out+", "c")+logLine(7, "out", "d"))
+	whole, _ := collect(t, Query{Logs: []Log{log}, Lines: -1})
+	enough := errors.New("enough")
+	for first := 1; first < len(whole); first++ {
+		for second := 1; second < len(whole)-first; second++ {
+			var got []string
+			after, left := "", 0
+			some := func(r Record) error {
+				got, after = append(got, string(r.Text)), r.Cursor
+				if left--; left == 0 {
+					return enough
+				}
+				return nil
+			}
+			for _, left = range []int{first, second, -1} {
+				q := Query{Logs: []Log{log}, Lines: -1, After: after}
+				if err := Read(q, some); err != nil && err != enough {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Equal(got, whole) {
+				t.Errorf("cut off after %d and %d more: %q, want %q", first, second, got, whole)
+			}
+		}
+	}
+}
+
 func TestReadGivesLinesOfUnknownForm(t *testing.T) {
 	log := makeLog(t, "web", "plain\n2026-11-22 something\n{\"a\":1}\n@400 x\n\nend")
 	got, last := collect(t, Query{Logs: []Log{log}, Lines: -1})
