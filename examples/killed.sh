@@ -48,11 +48,14 @@ show abide status
 before=$(pids)
 counter=$(pid_of counter)
 
-say "kill -9 for everything that abide is:"
+say "kill -9 for everything that abide is (frozen first, or what dies last replaces the other):"
 ours=$(ps -e -o pid= -o args= | grep "[a]bide-.* --run $dir/run " | while read -r pid args; do echo "$pid"; done)
 # shellcheck disable=SC2086
-show kill -9 $ours
-sleep 0.1
+{
+	show kill -STOP $ours
+	show kill -9 $ours
+}
+sleep 0.2
 show abide status || true
 
 say "The services run on. Nobody reads what the counter writes, so it waits in its pipe:"

@@ -88,13 +88,16 @@ func serve(f flags) error {
 		out.Say(text)
 	}
 
-	k := &keeper{}
+	k := &keeper{next: newSuccession(f.lease)}
 	lk, welcome, err := link.Open(keeperFD, k.handler())
 	if err != nil {
+		if k.next.orphaned() {
+			k.next.keeperLost(link.Orphan(), err)
+		}
 		return err
 	}
 	k.link, k.pid1 = lk, welcome.PID1
-	k.next = successionOf(welcome, f.lease)
+	k.next.meet(welcome)
 	k.upgrader = newUpgrader(lk, welcome)
 	if text := k.upgrader.note(version.Version); text != "" {
 		note("%s", text)

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/abide-project/abide/internal/keeper/link"
+	"github.com/abide-project/abide/internal/keeper/wire"
 	"github.com/abide-project/abide/internal/sys/pidfd"
 )
 
 // succession is what it takes to put a new keeper in the place of one that was
 // killed. It is gathered while that lives: a dead process has no command line.
 type succession struct {
+	parent int      // pid of the keeper, 0: it did not say
 	keeper int      // pidfd of it, -1: none
 	exe    *os.File // its program, whatever stands under the name by then; nil: not known
 	path   string
@@ -32,25 +34,38 @@ type succession struct {
 	begun   sync.Mutex
 }
 
-// successionOf looks at the keeper, which is our parent.
-func successionOf(w link.Welcome, lease int) *succession {
-	s := &succession{keeper: -1, plain: w.Version < 2, estate: link.Estate{Listener: listenerFD, Lock: lockFD, Lease: lease}}
+// newSuccession begins with what the keeper told its engine before it started it.
+func newSuccession(lease int) *succession {
+	s := &succession{keeper: -1, estate: link.Estate{Listener: listenerFD, Lock: lockFD, Lease: lease}}
 	s.listener = os.NewFile(listenerFD, "control.sock")
+	s.start.Env = os.Environ()
+	heir, ok := wire.ParseHeir(os.Getenv(wire.HeirVariable))
+	if !ok {
+		return s // of an older keeper
+	}
+	s.parent, s.path = heir.Pid, heir.Words[0]
+	s.start.Argv, s.start.Nofile = heir.Words, [2]uint64{heir.Soft, heir.Hard}
+	return s
+}
+
+// orphaned tells that the keeper died before it was greeted.
+func (s *succession) orphaned() bool { return s.parent != 0 && os.Getppid() != s.parent }
+
+// meet looks at the keeper, which is our parent and has answered.
+func (s *succession) meet(w link.Welcome) {
+	s.plain = w.Version < 2
 	if fd, err := pidfd.Open(w.KeeperPid); err == nil {
 		s.keeper = fd
 	}
 	dir := "/proc/" + strconv.Itoa(w.KeeperPid)
-	line, err := os.ReadFile(dir + "/cmdline")
-	if err != nil {
-		return s
+	if line, err := os.ReadFile(dir + "/cmdline"); err == nil && len(line) > 0 {
+		s.start.Argv = strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
 	}
-	s.start.Argv = strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
 	s.start.Nofile = [2]uint64{w.NofileSoft, w.NofileHard}
-	s.start.Env = os.Environ()
-	if s.path, err = os.Readlink(dir + "/exe"); err == nil {
+	if path, err := os.Readlink(dir + "/exe"); err == nil {
+		s.path = path
 		s.exe, _ = os.Open(dir + "/exe")
 	}
-	return s
 }
 
 // program is the path of the keeper's program. One that was replaced or removed

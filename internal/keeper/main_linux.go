@@ -35,7 +35,7 @@ func Main(args, environ []string) int {
 		return exitUsage
 	}
 	opts.worst = worstRung(environ)
-	opts.path, opts.environ = os.Args[0], withoutBaton(environ)
+	opts.path, opts.environ = os.Args[0], without(batonVariable, environ)
 	fixStdio()
 	left := receiveFirst(-1)
 	var k *keeper
@@ -235,13 +235,14 @@ func newParent(k *keeper) (*parent, int) {
 		p.nfixed = 4
 	}
 	p.canLeave = raw.Pid() != 1 && k.table.live == 0 && !k.shared.met.Load() && k.opts.inherit < 0
-	block, err := childProgram(k.opts.engine[0], k.opts.engine, k.environ, p.nfixed, p.nfixed)
+	environ := k.engineEnviron()
+	block, err := childProgram(k.opts.engine[0], k.opts.engine, environ, p.nfixed, p.nfixed)
 	if err == nil {
 		err = p.program.Load(block)
 	}
 	if err == nil && k.trial.program >= 0 {
 		p.fixed[p.nfixed] = k.trial.program
-		err = p.loadBefore(k.trial.path, k.opts.engine, k.environ)
+		err = p.loadBefore(k.trial.path, k.opts.engine, environ)
 	}
 	if err != nil {
 		say(err.Error()).end()
@@ -252,6 +253,12 @@ func newParent(k *keeper) (*parent, int) {
 		return nil, exitSystem
 	}
 	return p, 0
+}
+
+// engineEnviron is our environment, and how to put another keeper in our place.
+func (k *keeper) engineEnviron() []string {
+	heir := wire.Heir{Pid: raw.Pid(), Soft: k.birth[0], Hard: k.birth[1], Words: append([]string{k.opts.path}, k.opts.args...)}
+	return append(without(wire.HeirVariable+"=", k.environ), wire.HeirVariable+"="+heir.Text())
 }
 
 // leave ends the keeper as it was asked to.

@@ -284,17 +284,18 @@ func pass(fd int, path string, argv, environ []string) syscall.Errno {
 	}
 	var digits [21]byte
 	number := string(raw.AppendNumber(digits[:0], int64(fd)))
-	env := append(withoutBaton(environ), batonVariable+number)
+	env := append(without(batonVariable, environ), batonVariable+number)
 	inherit(0)
 	err := syscall.Exec(path, argv, env)
 	inherit(syscall.FD_CLOEXEC)
 	return errnoOf(err)
 }
 
-func withoutBaton(environ []string) []string {
+// without leaves a variable, named with its equals sign, out of an environment.
+func without(name string, environ []string) []string {
 	out := make([]string, 0, len(environ)+1)
 	for _, v := range environ {
-		if len(v) < len(batonVariable) || v[:len(batonVariable)] != batonVariable {
+		if len(v) < len(name) || v[:len(name)] != name {
 			out = append(out, v)
 		}
 	}

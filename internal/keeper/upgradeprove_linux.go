@@ -120,7 +120,7 @@ func (k *keeper) prove() (wire.UpgradeResult, syscall.Errno) {
 		return fail(wire.UpgradeUnprepared, syscall.EINVAL)
 	}
 	argv := append([]string{u.keeper, "--prove"}, u.args...)
-	block, err := childProgram(u.keeper, argv, withoutBaton(k.environ), proofSlots, proofSlots)
+	block, err := childProgram(u.keeper, argv, without(batonVariable, k.environ), proofSlots, proofSlots)
 	var program prog.Loaded
 	if err != nil || program.Load(block) != nil {
 		return fail(wire.UpgradeUnprepared, syscall.E2BIG)

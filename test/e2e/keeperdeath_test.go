@@ -478,3 +478,39 @@ func TestAReplacedKeeperIsAsTheFirst(t *testing.T) {
 	})
 	a.NothingOf("")
 }
+
+// An engine that has just been started is all that is left when its keeper dies
+// before the two have met. It must know how to go on.
+func TestAKeeperThatDiesBeforeItsEngineGreetsItIsReplaced(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t)
+	a.Program = filepath.Join(a.Dir, "programs")
+	copyPrograms(t, harness.Bin, a.Program)
+	data, err := os.ReadFile(filepath.Join(harness.Bin, "abide"))
+	harness.Check(t, err)
+	harness.Check(t, os.WriteFile(filepath.Join(a.Program, "abide"), data, 0o755))
+	engineFile := filepath.Join(a.Program, "abide-engine")
+	harness.Check(t, os.Rename(engineFile, engineFile+".real"))
+	slow := fmt.Sprintf("#!/bin/sh\ntest -e %[1]s/slow && echo $$ >%[1]s/started && sleep 0.3\nexec %[2]s.real \"$@\"\n", a.Dir, engineFile)
+	harness.Check(t, os.WriteFile(engineFile, []byte(slow), 0o755))
+	childOf(t, a, reaperPart)
+	names := sleepers(a, 3)
+	a.Start()
+	before := pidsOf(t, a, names)
+	for range 3 {
+		first := keeper(t, a)
+		harness.Check(t, os.WriteFile(filepath.Join(a.Dir, "slow"), nil, 0o644))
+		harness.Check(t, syscall.Kill(engine(t, a), syscall.SIGKILL))
+		harness.Eventually(t, "the next engine has been started", func() error {
+			_, err := os.Stat(filepath.Join(a.Dir, "started"))
+			return err
+		})
+		harness.Check(t, os.Remove(filepath.Join(a.Dir, "slow")))
+		harness.Check(t, syscall.Kill(first, syscall.SIGKILL))
+		harness.Check(t, os.Remove(filepath.Join(a.Dir, "started")))
+		awaitKeeper(t, a, first)
+		if after := pidsOf(t, a, names); fmt.Sprint(after) != fmt.Sprint(before) {
+			t.Fatalf("the services have pids %v, had %v", after, before)
+		}
+	}
+}

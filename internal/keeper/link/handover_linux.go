@@ -136,6 +136,10 @@ func (h *handover) late() {
 	}
 }
 
+// Orphan is the link of an engine whose keeper died before it was greeted. It can
+// only replace it.
+func Orphan() *Link { return &Link{custody: newCustody()} }
+
 // Replace starts a keeper as a sibling of this process, which it is to outlive, and
 // hands everything over to it. After nil the caller must end at once; after an
 // error nothing of the new keeper is left, and it may be tried again.

@@ -79,6 +79,9 @@ func (*Link) InCharge() (wire.Upgraded, error) { return wire.Upgraded{}, errSyst
 // HandOver refuses.
 func (*Link) HandOver(int, Estate) error { return errSystem }
 
+// Orphan is of no use here.
+func Orphan() *Link { return &Link{} }
+
 // Replace refuses.
 func (*Link) Replace(Successor, Estate) error { return errSystem }
 
