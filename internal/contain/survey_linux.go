@@ -178,7 +178,8 @@ func (m *Manager) FormerID() string {
 
 // Traces reports, without looking at any process, whether something is left of
 // runs: a control group of a run below ours or, with strangers, a group that
-// belongs to another instance, which may be what this one was called before.
+// belongs to another instance, which may be what this one was called before. Whose
+// it is only its processes can tell: without proc it says nothing.
 func (m *Manager) Traces(strangers bool) bool {
 	m.mu.Lock()
 	base := m.base
@@ -189,7 +190,7 @@ func (m *Manager) Traces(strangers bool) bool {
 	if names, err := base.Groups(); err != nil || len(names) > 0 {
 		return true
 	}
-	if !strangers {
+	if !strangers || m.proc == "" {
 		return false
 	}
 	parent, err := cgroupfs.Open(filepath.Dir(base.Path))

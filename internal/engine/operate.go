@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -310,7 +311,12 @@ func (e *Engine) wish(s *service, who control.Who, change func(*state.Wish)) {
 func (e *Engine) enable(req control.Request, s *service, choice state.Choice) *control.Outcome {
 	w := s.wish
 	w.Enabled, w.By, w.At = choice, req.Who.UID, e.wall()
-	if err := e.ports.Wishes.Set(s.name, w); err != nil {
+	err := e.ports.Wishes.Set(s.name, w)
+	var untilReboot state.UntilReboot
+	switch {
+	case errors.As(err, &untilReboot):
+		e.complainOnce("wishes", fmt.Sprintf("Cannot keep what operators ask for: %v", err))
+	case err != nil:
 		o := refuse(s, control.Failed, "cannot %s %s: %v", req.Verb, s.name, err)
 		return &o
 	}

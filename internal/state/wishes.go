@@ -3,9 +3,11 @@ package state
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -51,7 +53,20 @@ type Wishes struct {
 	enabled *wishFile
 	orders  *wishFile
 	wishes  map[string]Wish
+	// readOnly: the state directory cannot be written, so the run directory holds
+	// what belongs there.
+	readOnly bool
 }
+
+// UntilReboot is the error of a wish that holds and that the next boot will not
+// know, because the state directory cannot be written. It is returned once.
+type UntilReboot struct{ Err error }
+
+func (e UntilReboot) Error() string {
+	return fmt.Sprintf("%v; whether services are enabled is kept until the next boot only", e.Err)
+}
+
+func (e UntilReboot) Unwrap() error { return e.Err }
 
 // enabledJSON is what the state directory holds of a wish.
 type enabledJSON struct {
@@ -65,6 +80,7 @@ type orderJSON struct {
 	Stopped bool      `json:"stopped,omitempty"`
 	Started bool      `json:"started,omitempty"`
 	Release *Released `json:"released,omitempty"`
+	Enabled *bool     `json:"enabled,omitempty"` // for want of a state directory
 	By      int       `json:"by"`
 	At      time.Time `json:"at"`
 }
@@ -77,7 +93,7 @@ var wishFields = []string{"enabled", "stopped", "started", "released", "by", "at
 // understood is set aside as wishes.bad and, like every other failure, reported in
 // problems; what could be read counts.
 func LoadWishes(run, state *Dir, bootID string) (w *Wishes, problems []error) {
-	w = &Wishes{wishes: make(map[string]Wish)}
+	w = &Wishes{wishes: make(map[string]Wish), readOnly: state == nil}
 	var failed error
 	if w.enabled, failed = loadWishFile(state, ""); failed != nil {
 		problems = append(problems, failed)
@@ -90,18 +106,17 @@ func LoadWishes(run, state *Dir, bootID string) (w *Wishes, problems []error) {
 		if json.Unmarshal(line, &stored) != nil || stored.Enabled == nil {
 			continue
 		}
-		wish := Wish{Enabled: No, By: stored.By, At: stored.At}
-		if *stored.Enabled {
-			wish.Enabled = Yes
-		}
-		w.wishes[name] = wish
+		w.wishes[name] = Wish{Enabled: choiceOf(*stored.Enabled), By: stored.By, At: stored.At}
 	}
 	for name, line := range w.orders.lines {
 		var stored orderJSON
-		if json.Unmarshal(line, &stored) != nil || !stored.Stopped && !stored.Started {
+		if json.Unmarshal(line, &stored) != nil || !stored.Stopped && !stored.Started && stored.Enabled == nil {
 			continue
 		}
 		wish := w.wishes[name]
+		if stored.Enabled != nil {
+			wish.Enabled = choiceOf(*stored.Enabled)
+		}
 		wish.Stopped, wish.Started = stored.Stopped, stored.Started
 		if stored.Release != nil {
 			wish.Released = *stored.Release
@@ -128,7 +143,8 @@ func (w *Wishes) Names() []string {
 
 // Set stores the wish about a service; the zero Wish forgets it. When it cannot be
 // stored that the service is enabled or not, nothing of the wish holds and the old
-// one stands, here and in the file. The rest of a wish holds all the same, because
+// one stands, here and in the file; but where the state directory is read-only, the
+// run directory holds it, and the first such call returns UntilReboot. The rest of a wish holds all the same, because
 // a full run directory must not keep anybody from stopping what fills it; the error
 // then says that it will not survive, and the next call tries to store it again.
 func (w *Wishes) Set(name string, wish Wish) error {
@@ -139,8 +155,16 @@ func (w *Wishes) Set(name string, wish Wish) error {
 		wish.At = time.Time{} // a clock that is far off; such a time has no text form
 	}
 	old := w.wishes[name]
+	var errs []error
 	if old.Enabled != wish.Enabled || w.enabled.unsaved {
-		if err := w.enabled.set(name, enabledFields(wish), wish.Enabled != Unset); err != nil && old.Enabled != wish.Enabled {
+		err := w.enabled.set(name, enabledFields(wish), wish.Enabled != Unset)
+		switch {
+		case unwritable(err):
+			if !w.readOnly {
+				errs = append(errs, UntilReboot{err})
+			}
+			w.readOnly = true
+		case err != nil && old.Enabled != wish.Enabled:
 			return err
 		}
 	}
@@ -149,16 +173,34 @@ func (w *Wishes) Set(name string, wish Wish) error {
 	} else {
 		w.wishes[name] = wish
 	}
-	var errs []error
+	here := w.readOnly && wish.Enabled != Unset
 	if old.Stopped != wish.Stopped || old.Started != wish.Started || old.Released != wish.Released || w.orders.unsaved ||
+		w.readOnly && old.Enabled != wish.Enabled ||
 		(wish.Stopped || wish.Started) && (old.By != wish.By || !old.At.Equal(wish.At)) {
 		fields := orderJSON{Stopped: wish.Stopped, Started: wish.Started, By: wish.By, At: wish.At}
 		if wish.Released != (Released{}) {
 			fields.Release = &wish.Released
 		}
-		errs = append(errs, w.orders.set(name, fields, wish.Stopped || wish.Started))
+		if here {
+			enabled := wish.Enabled == Yes
+			fields.Enabled = &enabled
+		}
+		errs = append(errs, w.orders.set(name, fields, wish.Stopped || wish.Started || here))
 	}
 	return errors.Join(errs...)
+}
+
+// unwritable tells a directory that nothing can be written to, whatever is done
+// about it, from one that is full or on a disk with errors.
+func unwritable(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM)
+}
+
+func choiceOf(enabled bool) Choice {
+	if enabled {
+		return Yes
+	}
+	return No
 }
 
 func enabledFields(wish Wish) enabledJSON {

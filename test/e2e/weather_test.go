@@ -235,10 +235,20 @@ func TestAReadOnlyOrFullStateFolderStopsNothing(t *testing.T) {
 			a.Await("web", "running")
 			check()
 			a.KillService("web")
-			// A wish that cannot be kept is good for now, and it is said that it
-			// will not outlive abide.
-			a.OK("disable", "--now", "web")
-			harness.Contains(t, a.Output(), want)
+			if weather == "full" {
+				// What cannot be kept is refused, and what was before stands.
+				a.Refused(1, want, "disable", "--now", "web")
+				check()
+				a.OK("stop", "web")
+			} else {
+				// It is good for now, and it is said that it will not outlive a reboot.
+				a.OK("disable", "--now", "web")
+				harness.Contains(t, a.Output(), want)
+				harness.Check(t, syscall.Kill(engine(t, a), syscall.SIGKILL))
+				if s := a.Status("web"); s.State != "disabled" {
+					t.Errorf("for the next engine it is %s", s.State)
+				}
+			}
 			a.NothingOf("web")
 			check()
 		})
