@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -119,7 +120,11 @@ func TestEveryRequestIsCarriedOutOnceWhileEnginesAreKilled(t *testing.T) {
 	}
 	over := make(chan struct{})
 	var killer, all sync.WaitGroup
-	kills := 0
+	var kills atomic.Int32
+	wanted := int32(8)
+	if full() {
+		wanted = 60
+	}
 	killer.Go(func() {
 		for {
 			select {
@@ -128,7 +133,7 @@ func TestEveryRequestIsCarriedOutOnceWhileEnginesAreKilled(t *testing.T) {
 			case <-time.After(time.Duration(rand.IntN(60)) * time.Millisecond):
 			}
 			if about, err := a.About(); err == nil && syscall.Kill(about.Pid, syscall.SIGKILL) == nil {
-				kills++
+				kills.Add(1)
 			}
 		}
 	})
@@ -141,7 +146,7 @@ func TestEveryRequestIsCarriedOutOnceWhileEnginesAreKilled(t *testing.T) {
 			}
 			defer c.Close()
 			random := rand.New(rand.NewPCG(uint64(i), 1))
-			for range requests {
+			for n := 0; n < requests || kills.Load() < wanted; n++ {
 				if d.do(t, c, random); t.Failed() {
 					return
 				}
@@ -151,10 +156,7 @@ func TestEveryRequestIsCarriedOutOnceWhileEnginesAreKilled(t *testing.T) {
 	all.Wait()
 	close(over)
 	killer.Wait()
-	t.Logf("%d engines were killed", kills)
-	if kills < 3 {
-		t.Errorf("only %d engines were killed", kills)
-	}
+	t.Logf("%d engines were killed", kills.Load())
 	for _, d := range diaries {
 		d.await(t)
 		if copies := a.Processes(d.name); len(copies) != 1 {
