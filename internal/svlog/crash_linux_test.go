@@ -258,3 +258,83 @@ func TestCrashWhileRecoveringFromACrash(t *testing.T) {
 		}
 	}
 }
+
+// What stands behind the recorded end of a log is taken for a part of the take that
+// a kill interrupted, so nothing that others wrote before it may stand there.
+func TestAKillNeverCoversWhatOthersWrote(t *testing.T) {
+	base := fastDir(t)
+	for n := 1; ; n++ {
+		dir := filepath.Join(base, fmt.Sprint(n))
+		in := &instance{t: t, run: filepath.Join(dir, "run"), log: filepath.Join(dir, "log")}
+		folder := filepath.Join(in.run, "services/web")
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		// deliver takes what is in the pipe of a run to the log.
+		deliver := func(number uint64, at int) (crashed bool) {
+			c := &crasher{left: at}
+			step = c.step
+			defer func() { step = nil }()
+			m := openCrashing(t, Options{RunDir: in.run, LogDir: in.log})
+			if m == nil {
+				return true
+			}
+			if _, err := m.Adopt("web", number, fileSpec()); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			m.Ended("web", number, func() { close(ended) })
+			select {
+			case <-ended:
+				m.Close()
+			case <-m.done:
+				m.drop()
+			}
+			return c.where != ""
+		}
+		fill := func(number uint64, text string) (hold int) {
+			path := filepath.Join(folder, fmt.Sprintf("%d.out", number))
+			if err := unix.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			hold, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.WriteString(text)
+			w.Close()
+			return hold
+		}
+		unix.Close(holdAfter(fill(4, "one\n"), func() { deliver(4, 0) }))
+		f, err := os.OpenFile(in.path("web"), os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.WriteString(logLine(1, "out", strings.Repeat("x", 300)))
+		f.Close()
+		crashed := false
+		unix.Close(holdAfter(fill(5, "two\n"), func() {
+			if crashed = deliver(5, n); crashed {
+				deliver(5, 0)
+			}
+		}))
+		if got, want := strings.Join(in.texts("web"), "|"), "4 out one|1 out "+strings.Repeat("x", 300)+"|5 out two"; got != want {
+			t.Fatalf("crash at step %d: the log has %s, want %s", n, got, want)
+		}
+		if !crashed {
+			if n < 8 {
+				t.Errorf("there are only %d steps", n)
+			}
+			return
+		}
+	}
+}
+
+func holdAfter(fd int, f func()) int {
+	f()
+	return fd
+}

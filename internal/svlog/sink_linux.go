@@ -261,6 +261,21 @@ func (k *sink) look(now time.Time, mono time.Duration, again bool) error {
 	return nil
 }
 
+// expect looks at a log that was not looked at just now and that is there. What is
+// wrong with it is the business of the write that follows.
+func (k *sink) expect(t *take) {
+	if k.trouble != nil || k.parked != nil || k.fd >= 0 && t.mono-k.seenAt < trustFor {
+		return
+	}
+	var st unix.Stat_t
+	if k.fd < 0 && unix.Lstat(k.path, &st) != nil {
+		return
+	}
+	if k.look(t.now, t.mono, false) == nil {
+		k.seenAt = t.mono
+	}
+}
+
 // reopen follows the log's name to a new file, after somebody renamed or removed
 // the old one. Where that fails for want of descriptors the old file is still the
 // best place for the bytes; so it is when it was only renamed.

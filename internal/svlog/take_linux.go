@@ -33,8 +33,13 @@ func (t *take) runNumber() uint64 {
 	return t.src.number
 }
 
-// begin puts a take into the journal, before its first byte is taken.
+// begin puts a take into the journal, before its first byte is taken. Once it is
+// there, whatever stands behind the recorded end of a log counts as a part of the
+// take, so the record must know what others have written before.
 func (t *take) begin(pos uint64, only *sink) {
+	for _, k := range t.sinks {
+		k.expect(t)
+	}
 	r := t.rec
 	r.kind.Store(uint64(t.kind))
 	r.source.Store(t.src.id)
