@@ -55,7 +55,7 @@ func TestRecordsOfVersion1AreRead(t *testing.T) {
 	} {
 		s := &r.slots[i]
 		if string(s.name()) != want.name || s.at() != want.phase || s.pid.Load() != want.pid || s.run.Load() != want.run ||
-			s.start != want.start || s.pidfd != want.pidfd || s.began != want.began || s.status != want.status || s.once != 0 || !s.sound() {
+			s.start != want.start || s.pidfd != want.pidfd || s.began != want.began || s.status != want.status || s.once != [2]uint64{} || !s.sound() {
 			t.Errorf("slot %d is %s in phase %d: %+v", i, s.name(), s.at(), s)
 		}
 	}

@@ -59,8 +59,8 @@ type slot struct {
 	nameLen uint32
 	_       uint32
 	nameBuf [wire.MaxName]byte
-	once    uint64 // names the last signal that is sent once, 0: none
-	_       [slotSize - 112 - wire.MaxName]byte
+	once    [2]uint64 // name the last signals that are sent once, see signalOnce
+	_       [slotSize - 120 - wire.MaxName]byte
 }
 
 // Both must hold, or the file's layout is not what docs/keeper.md says.

@@ -227,7 +227,9 @@ func (k *keeper) signal(seq uint32, body []byte) {
 
 // signalOnce is signal for an engine that may ask again because the one before it
 // died. The name is stored behind the signal: killed in between we would rather
-// see it sent twice than not at all.
+// see it sent twice than not at all. Names with the highest bit set, an engine's own,
+// and the others, those of requests, do not displace each other: a stop that waits
+// must not be forgotten for a signal that an operator sends meanwhile.
 func (k *keeper) signalOnce(seq uint32, body []byte) {
 	var m wire.SignalOnce
 	if code := m.Decode(body); code != wire.CodeNone {
@@ -238,12 +240,12 @@ func (k *keeper) signalOnce(seq uint32, body []byte) {
 	if !ok {
 		return
 	}
-	r := &k.records.slots[s]
-	if r.once != m.Once {
+	last := &k.records.slots[s].once[m.Once>>63]
+	if *last != m.Once {
 		if !k.send(seq, s, &m.Signal) {
 			return
 		}
-		r.once = m.Once
+		*last = m.Once
 	}
 	k.ok(seq)
 }

@@ -159,6 +159,14 @@ func TestASignalIsSentOnceHoweverOftenItIsAskedFor(t *testing.T) {
 	must(e.SignalOnce("web", 1, hup, wire.ToMain, 7))
 	must(e.SignalOnce("web", 1, hup, wire.ToMain, 8))
 	caught("ready\ncaught\ncaught\n")
+	// A stop step of the engine's own and a request do not displace each other.
+	const own = 1<<63 | 1
+	must(e.SignalOnce("web", 1, hup, wire.ToMain, own))
+	caught("ready\ncaught\ncaught\ncaught\n")
+	must(e.SignalOnce("web", 1, hup, wire.ToMain, 8))
+	must(e.SignalOnce("web", 1, hup, wire.ToMain, own))
+	e.sync()
+	caught("ready\ncaught\ncaught\ncaught\n")
 	must(e.SignalOnce("web", 2, hup, wire.ToMain, 9))
 	if err := next(e, e.failed); err.Code != wire.CodeNotLive {
 		t.Errorf("signal to a run that is not there: %v", err)
@@ -176,7 +184,7 @@ func TestASignalIsSentOnceHoweverOftenItIsAskedFor(t *testing.T) {
 		t.Errorf("the repeat of a signal that was sent: %v", err)
 	default:
 	}
-	caught("ready\ncaught\ncaught\n")
+	caught("ready\ncaught\ncaught\ncaught\n")
 }
 
 func TestForgetFreesTheSlotOnlyWhenNothingIsLeft(t *testing.T) {

@@ -150,7 +150,7 @@ func (k *keeper) obtain(name []byte) (uint32, wire.Code, syscall.Errno) {
 	r.nameLen = uint32(copy(r.nameBuf[:], name))
 	r.run.Store(0)
 	r.pid.Store(0)
-	r.once = 0
+	r.once = [2]uint64{}
 	r.setPhase(wire.Idle)
 	k.index(s)
 	return s, wire.CodeNone, 0
