@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/abide-project/abide/internal/keeper/link"
 	"github.com/abide-project/abide/internal/sys/waitset"
 )
 
@@ -24,6 +25,7 @@ type warden struct {
 	repair  func() error
 	done    func(missing []string, err error) // told of each outcome, and of one failure in a row
 
+	link    *link.Link
 	inotify int
 	on      string // what is watched: the run directory, or what is left above it
 	failed  bool
@@ -49,8 +51,7 @@ func isOurs(name string) bool {
 
 // watch ends with ctx, or when the kernel gives nothing to watch by.
 func (w *warden) watch(ctx context.Context) error {
-	var err error
-	if w.inotify, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
+	if err := w.open(); err != nil {
 		return err
 	}
 	defer unix.Close(w.inotify)
@@ -91,6 +92,28 @@ func (w *warden) watch(ctx context.Context) error {
 		w.look()
 	}
 }
+
+// open takes the inotify descriptor that the engine before us watched by, or makes
+// one and gives the keeper a copy. The end of a process that has the last one waits
+// some 20 ms for the kernel to forget its watches, and the next engine waits for
+// that end. What happened while there was no engine is told as well.
+func (w *warden) open() (err error) {
+	if w.inotify, err = w.link.Take(wardenSlot, 0, wardenTag); err == nil {
+		return nil
+	}
+	if w.inotify, err = unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK); err != nil {
+		return err
+	}
+	_, _ = w.link.Keep(wardenSlot, 0, wardenTag, w.inotify)
+	return nil
+}
+
+// The name under which the keeper holds the descriptor: abide's own, which no
+// service may have.
+const (
+	wardenSlot = "abide/warden"
+	wardenTag  = 1
+)
 
 // drain reads what inotify has and tells whether any of it matters.
 func (w *warden) drain() (matters bool) {
@@ -149,8 +172,8 @@ func (w *warden) rewatch() error {
 	}
 }
 
-func watchOver(ctx context.Context, path string, missing func() []string, repair func() error, done func([]string, error)) error {
-	w := &warden{path: path, missing: missing, repair: repair, done: done}
+func watchOver(ctx context.Context, lk *link.Link, path string, missing func() []string, repair func() error, done func([]string, error)) error {
+	w := &warden{link: lk, path: path, missing: missing, repair: repair, done: done}
 	return w.watch(ctx)
 }
 

@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"errors"
+
+	"github.com/abide-project/abide/internal/keeper/link"
 )
 
-func watchOver(context.Context, string, func() []string, func() error, func([]string, error)) error {
+func watchOver(context.Context, *link.Link, string, func() []string, func() error, func([]string, error)) error {
 	return errors.ErrUnsupported
 }
 

@@ -102,7 +102,7 @@ func (r *runDir) report(missing []string, err error) {
 
 // guard watches the run directory from now on.
 func (r *runDir) guard(ctx context.Context) {
-	if err := watchOver(ctx, r.run.Path(), r.missing, r.rebuild, r.report); err != nil {
+	if err := watchOver(ctx, r.link, r.run.Path(), r.missing, r.rebuild, r.report); err != nil {
 		r.eng.Note("warden", fmt.Sprintf("Cannot watch over the run directory: %v; if it is wiped, restart abide-engine", err))
 	}
 }

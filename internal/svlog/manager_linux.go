@@ -125,7 +125,7 @@ func openInto(m *Manager, opt Options, pwrite func(int, []byte, int64) (int, err
 	}
 	m.relief.timer = time.AfterFunc(m.relief.patience, m.check)
 	m.relief.armed.Store(true)
-	go m.loop()
+	go m.begin()
 	return m, nil
 }
 
@@ -188,9 +188,27 @@ func (m *Manager) queue(src *source) {
 	}
 }
 
+// begin gives the loop a thread that may have a name of its own: a process goes by
+// the name of its first one.
+func (m *Manager) begin() {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		m.loop()
+		return
+	}
+	// While this goroutine holds the first thread another one gets another.
+	begun := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(begun)
+		m.loop()
+	}()
+	<-begun
+	runtime.UnlockOSThread()
+}
+
 // loop is the Manager's thread. It sleeps in epoll_wait and nowhere else.
 func (m *Manager) loop() {
-	runtime.LockOSThread()
 	name := [16]byte{}
 	copy(name[:], threadName)
 	unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
