@@ -47,6 +47,8 @@ var recoveries = []recovery{
 	}},
 }
 
+const healthyEngine = 1500 * time.Millisecond
+
 // recover kills abide's own processes under all services and measures how long
 // it takes until abide answers for every one of them with the same pid as before.
 func (b *bench) recover() {
@@ -75,6 +77,8 @@ func (b *bench) recoverFrom(k *kind, r recovery) error {
 	defer i.shutDown()
 	for range max(1, b.rounds*2) {
 		i.settle()
+		// An engine that dies young several times in a row is started with a delay.
+		time.Sleep(healthyEngine)
 		took, err := b.recoverOnce(i, r)
 		if err != nil {
 			return err
@@ -100,7 +104,7 @@ func (b *bench) recoverOnce(i *instance, r recovery) (time.Duration, error) {
 	if err := r.kill(i, about); err != nil {
 		return 0, err
 	}
-	list, err := statusAfter(ctx, c)
+	list, err := statusAfter(ctx, c, about.Pid)
 	took := time.Duration(now() - begin)
 	if err != nil {
 		return 0, err
@@ -120,15 +124,20 @@ func (b *bench) recoverOnce(i *instance, r recovery) (time.Duration, error) {
 	return took, nil
 }
 
-// statusAfter asks until there is an answer: between two keepers of which nobody
-// handed anything over there is no socket.
-func statusAfter(ctx context.Context, c *client.Client) ([]client.Status, error) {
+// statusAfter asks until another engine than the one before answers. An engine
+// that has lost its keeper may answer for a moment longer, and between two keepers
+// of which nobody handed anything over there is no socket.
+func statusAfter(ctx context.Context, c *client.Client, before int) ([]client.Status, error) {
 	for {
-		list, err := c.Status(ctx)
-		if err == nil || ctx.Err() != nil {
-			return list, err
+		about, err := c.About(ctx)
+		if err == nil && about.Pid != before {
+			return c.Status(ctx)
 		}
-		time.Sleep(time.Millisecond)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		c.Close() // the connection is the old engine's
+		time.Sleep(100 * time.Microsecond)
 	}
 }
 

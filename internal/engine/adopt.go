@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/abide-project/abide/internal/core"
 )
@@ -59,7 +60,12 @@ func (e *Engine) adopt(pages map[string][]byte) error {
 		e.arm(s)
 	}
 	e.settle()
-	e.Post(e.claimSome)
+	if len(e.unclaimed) == 0 {
+		e.Post(e.claimSome)
+	} else {
+		// Who waited for an engine is answered first.
+		time.AfterFunc(claimLater, func() { e.Post(e.claimSome) })
+	}
 	return nil
 }
 
@@ -208,6 +214,10 @@ func (e *Engine) claim(s *service) {
 	}
 	s.group, s.groupRun = group, run
 }
+
+// claimLater is how long runs wait that are as they should be. A program that writes
+// all the time waits for its pipe that long.
+const claimLater = 25 * time.Millisecond
 
 // claimSome takes over some of the runs that can wait and goes on with the rest
 // when whatever came in meanwhile is done.
