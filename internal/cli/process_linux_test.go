@@ -210,9 +210,9 @@ func TestProxyPassesSignalsOnAndEndsWithTheCodeOfTheInstance(t *testing.T) {
 	w.await(keeper)
 	proxy := w.start("daemon", "--run", "run", "--attach")
 	w.told("READY=1")
-	if text := proxy.errs.String(); !strings.Contains(text, "attached to abide-keeper, pid "+strconv.Itoa(keeper.cmd.Process.Pid)) {
-		t.Errorf("said %q", text)
-	}
+	w.until(proxy, func() bool {
+		return strings.Contains(proxy.errs.String(), "attached to abide-keeper, pid "+strconv.Itoa(keeper.cmd.Process.Pid))
+	})
 	proxy.cmd.Process.Signal(syscall.SIGHUP)
 	w.until(proxy, func() bool { return w.file("applied") })
 	proxy.cmd.Process.Signal(syscall.SIGTERM)
