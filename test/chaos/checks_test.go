@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -77,6 +78,10 @@ func (r *round) starts(name string) []int {
 	return runs
 }
 
+// startSlack is how long a program may need from its clone to the line in which it
+// notes its start.
+const startSlack = int64(200 * time.Millisecond)
+
 // exits holds what abide says of the ends of a service's runs against what the
 // program noted just before. An end may be unknown only while nobody could see it,
 // and for a run that has outlived its keeper: the next one is not its parent, and
@@ -107,7 +112,7 @@ func (r *round) exits(name string, told map[string][]string) (exact, unknown int
 			exact++
 		case strings.Contains(list[len(list)-1], "unknown") || strings.Contains(list[len(list)-1], "not seen"):
 			unknown++
-			if !within(r.blind, at) && !across(r.blind, begins[words[0]], at) {
+			if !within(r.blind, at) && !across(r.blind, begins[words[0]]-startSlack, at) {
 				r.t.Errorf("the end of run %s of %s is %q, though a keeper was there: it was %s, %s", words[0], name, list[len(list)-1], want, near(r.blind, at))
 			}
 		case last && strings.HasPrefix(list[len(list)-1], "killed by TERM"):
