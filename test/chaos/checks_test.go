@@ -254,12 +254,14 @@ func (r *round) unpacked(path string) []byte {
 }
 
 // holding counts the descriptors and threads of a process. Those of processes are
-// counted apart: an engine gets them as it needs them.
+// counted apart, because an engine gets them as it needs them, and logs are not: one
+// is opened at the first line.
 func holding(pid int) (descriptors, processes, threads int) {
 	for _, name := range openFiles(pid) {
-		if strings.Contains(name, "[pidfd]") {
+		switch {
+		case strings.Contains(name, "[pidfd]"):
 			processes++
-		} else {
+		case filepath.Base(name) != "current":
 			descriptors++
 		}
 	}
