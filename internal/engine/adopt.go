@@ -186,7 +186,9 @@ const lastWordsLost = "it ended while nothing of abide lived: what it had writte
 // For a run that is as it should be that can wait: what a thousand of them need
 // takes longer than anything else of the way back to being in charge.
 func (e *Engine) takeOver(s *service, r Record) {
-	calm := r.Live && s.st.Run == r.Run && s.st.Phase == core.Running
+	// A program whose pipe ends with its last reader must not depend on the keeper's
+	// copy alone for longer than need be.
+	calm := r.Live && s.st.Run == r.Run && s.st.Phase == core.Running && !s.def.Log.PipeWrite
 	s.info.Pid, s.info.StartTime = int32(r.Pid), r.StartTime
 	s.claim, s.outside = r.Run, r.Live && !slices.Contains(r.Held, r.Run)
 	if calm {

@@ -177,11 +177,23 @@ func (k *sink) openFile() (fd int, made bool, err error) {
 		return -1, false, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
 	defer unix.Close(dirFD)
+	if lastDescriptors(dirFD) {
+		return -1, false, &os.PathError{Op: "open", Path: k.path, Err: unix.EMFILE}
+	}
 	fd, made, err = openLog(dirFD, base, 0o640, k.uid, k.gid)
 	if err != nil {
 		err = &os.PathError{Op: "open", Path: k.path, Err: err}
 	}
 	return fd, made, err
+}
+
+// lastDescriptors tells whether the lowest free number was one of the last that this
+// process may have. A log keeps its descriptor, and without these few nobody could
+// even ask what is wrong.
+func lastDescriptors(fd int) bool {
+	const few = 6
+	var files unix.Rlimit
+	return unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && uint64(fd)+few >= files.Cur
 }
 
 // install makes fd the log's file.

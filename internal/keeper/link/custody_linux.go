@@ -42,12 +42,24 @@ func newCustody() custody {
 	return custody{runs: map[string]liveRun{}, held: map[holder][]kept{}}
 }
 
+// scarce tells whether a descriptor is one of the last that this process may have:
+// those are for clients and logs.
+func scarce(fd int) bool {
+	const spare = 64
+	var files unix.Rlimit
+	return unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && uint64(fd)+spare >= files.Cur
+}
+
 // lives opens a pidfd for a run. Where the process was reaped before that, its
 // exit is on the way, and a keeper that is given the descriptor all the same
 // compares it with its record.
 func (c *custody) lives(name string, run uint64, pid int, start uint64) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
+		return
+	}
+	if scarce(fd) {
+		unix.Close(fd)
 		return
 	}
 	c.mu.Lock()
