@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/abide-project/abide/internal/contain"
 	"github.com/abide-project/abide/internal/engine"
@@ -156,8 +155,7 @@ func readMirror(dir *state.Dir, boot, run string, say func(string)) *state.Mirro
 	}
 	m, err := dir.ReadMirror(boot, run)
 	if err != nil {
-		text := err.Error()
-		say(strings.ToUpper(text[:1]) + text[1:])
+		say(capital(err))
 	}
 	return m
 }

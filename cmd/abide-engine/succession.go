@@ -116,11 +116,11 @@ func (s *succession) keeperLost(l *link.Link, cause error) {
 		out.Say("Cannot start a keeper: /proc did not say how; services run on, `abide daemon` takes them over")
 		os.Exit(1)
 	}
-	for _, pause := range pauses {
-		if s.plain {
-			s.start.Path = strings.TrimSuffix(s.path, " (deleted)")
-			break
-		}
+	tries := pauses
+	if s.plain {
+		s.start.Path, tries = strings.TrimSuffix(s.path, " (deleted)"), nil
+	}
+	for _, pause := range tries {
 		time.Sleep(pause)
 		s.start.Path = s.program()
 		err := l.Replace(s.start, s.estate)
