@@ -39,6 +39,13 @@ func Defaults(kind Kind, essential bool) Service {
 			Steps:   []StopStep{{Signal: 15}},
 			Timeout: 10 * time.Second,
 		},
+		Ready: Ready{Timeout: DefaultReadyTimeout},
+		Health: Health{
+			Interval: 10 * time.Second,
+			Timeout:  5 * time.Second,
+			Failures: 3,
+			Restart:  true,
+		},
 		Reload: Reload{Signal: 1},
 		Log: Log{
 			Stdout:   []LogTarget{{Kind: LogFile}},

@@ -12,8 +12,9 @@ import (
 // Kind says how the program of a service behaves.
 type Kind uint8
 
-// A Daemon runs until stopped; a Task runs once and stays finished. Forking and
-// Target are the model's words for later formats.
+// A Daemon runs until stopped; a Task runs once and stays finished. The program
+// of a Forking service ends after it has left its main process behind. A Target
+// has no program: it is a name for a set.
 const (
 	Daemon Kind = iota
 	Task
@@ -36,6 +37,8 @@ type Service struct {
 	Kind        Kind
 	Enabled     bool
 	Essential   bool
+	PidFile     string // Forking: where the program writes its main process's number; "" if nowhere
+	Scale       int    // how many numbered copies a template has, 0 if it does not say
 
 	Directory string // "" means the default of the instance's scope
 	User      string // name or number, "" means abide's own
@@ -62,13 +65,20 @@ type Service struct {
 
 	KillLeftovers bool
 
-	Restart   Restart
-	Ready     Ready
-	Stop      Stop
-	Reload    Reload
-	Log       Log
-	Rlimits   []Rlimit // sorted by name
-	Operators Operators
+	Needs       Needs
+	Hooks       Hooks
+	Restart     Restart
+	Ready       Ready
+	Health      Health
+	Stop        Stop
+	Reload      Reload
+	Directories Directories
+	Credentials []Credential // sorted by name
+	Conditions  Conditions
+	Log         Log
+	Rlimits     []Rlimit // sorted by name
+	OnFailure   OnFailure
+	Operators   Operators
 
 	// Origin tells for a key path ("restart.backoff.max") where its value came
 	// from. A key that stands on its default has no entry.
@@ -135,8 +145,17 @@ type Restart struct {
 	SuccessCodes ExitSet // what counts as success beside exit 0
 	GiveUpCodes  ExitSet
 	Delay        time.Duration
+	Spacing      time.Duration // from the start of a run to the next automatic start at the least, 0: none
+	Short        Short
 	Backoff      Backoff
 	Limit        Limit
+}
+
+// Short asks for Delay before the next start of a run that ended sooner than
+// Under after its start; it replaces the back-off. Under 0: there is no such rule.
+type Short struct {
+	Under time.Duration
+	Delay time.Duration
 }
 
 // ExitSet is a set of exit codes and signals, both sorted.
@@ -157,17 +176,15 @@ type Backoff struct {
 	ResetAfter time.Duration
 }
 
-// Limit makes abide give up after Count restarts within Window. Count 0 never
-// gives up. RetryAfter, if not 0, lifts the fault by itself.
+// Limit makes abide give up after Count restarts within Window, or after InRow
+// failed runs without one between them that was ready. 0 never gives up.
+// RetryAfter, if not 0, lifts the fault by itself.
 type Limit struct {
 	Count      int
 	Window     time.Duration
 	RetryAfter time.Duration
-}
-
-// Ready says when a started program counts as running. The zero value: at once.
-type Ready struct {
-	After time.Duration
+	InRow      int
+	Starts     bool // what an operator starts is counted as well
 }
 
 // StopStep is one signal and how long to wait before the next step. Wait 0 in
