@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -217,10 +218,7 @@ func (c *Client) get(ctx context.Context, method, path string, body any) ([]byte
 // About describes the instance.
 func (c *Client) About(ctx context.Context) (About, error) {
 	var about About
-	data, err := c.get(ctx, http.MethodGet, wire.PathAbout, nil)
-	if err == nil {
-		err = json.Unmarshal(data, &about)
-	}
+	err := c.getJSON(ctx, wire.PathAbout, &about)
 	return about, err
 }
 
@@ -257,6 +255,32 @@ func withNames(path string, query url.Values, names []string) string {
 func (c *Client) Show(ctx context.Context, name string) (string, error) {
 	data, err := c.get(ctx, http.MethodGet, wire.ServicePrefix+url.PathEscape(name)+"/definition", nil)
 	return string(data), err
+}
+
+// History returns the last runs of a service, the oldest first; last 0 means all
+// that is kept.
+func (c *Client) History(ctx context.Context, name string, last int) (runs []PastRun, err error) {
+	path := wire.ServicePrefix + url.PathEscape(name) + "/history"
+	if last > 0 {
+		path += "?last=" + strconv.Itoa(last)
+	}
+	err = c.getJSON(ctx, path, &runs)
+	return runs, err
+}
+
+// Why explains the state of a service.
+func (c *Client) Why(ctx context.Context, name string) (w Why, err error) {
+	err = c.getJSON(ctx, wire.ServicePrefix+url.PathEscape(name)+"/why", &w)
+	return w, err
+}
+
+// getJSON asks for a whole answer and decodes it.
+func (c *Client) getJSON(ctx context.Context, path string, into any) error {
+	data, err := c.get(ctx, http.MethodGet, path, nil)
+	if err == nil {
+		err = json.Unmarshal(data, into)
+	}
+	return err
 }
 
 // Wait returns when each named service has reached state; "" means any end of

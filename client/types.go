@@ -27,6 +27,12 @@ type (
 	LogQuery = control.LogQuery
 	// About describes the instance that answers.
 	About = control.About
+	// PastRun is one process lifetime of a service, over or not.
+	PastRun = control.PastRun
+	// Why explains the state of a service.
+	Why = control.Why
+	// Unmet is one thing that keeps a service from starting.
+	Unmet = control.Unmet
 	// Error is a refusal by abide; every error of a Client that is not the
 	// context's is one.
 	Error = control.Error

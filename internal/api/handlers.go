@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,6 +73,44 @@ func (s *Server) definition(k *call) {
 	}
 	k.begin(wire.TOML)
 	io.WriteString(k.w, text)
+}
+
+func (s *Server) history(k *call) {
+	last := 0
+	if text := k.query.Get("last"); text != "" {
+		var err error
+		if last, err = strconv.Atoi(text); err != nil || last < 1 {
+			k.refuse(usage("cannot read last=%q: want a number above 0", text))
+			return
+		}
+	}
+	runs, err := s.sup.History(k.r.Context(), k.who, k.name, last)
+	if err != nil {
+		k.refuse(err)
+		return
+	}
+	if runs == nil {
+		runs = []control.PastRun{}
+	}
+	k.send(200, runs)
+}
+
+func (s *Server) why(k *call) {
+	w, err := s.sup.Why(k.r.Context(), k.who, k.name)
+	if err != nil {
+		k.refuse(err)
+		return
+	}
+	if w.Unmet == nil {
+		w.Unmet = []control.Unmet{}
+	}
+	if w.Impact == nil {
+		w.Impact = []string{}
+	}
+	if w.Chain == nil {
+		w.Chain = []control.Event{}
+	}
+	k.send(200, w)
 }
 
 func (s *Server) act(k *call) {

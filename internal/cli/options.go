@@ -100,6 +100,16 @@ func eventFlags(f *pflag.FlagSet, o *options) {
 	jsonFlag(f, o)
 }
 
+func whyFlags(f *pflag.FlagSet, o *options) {
+	f.BoolVar(&o.utc, "utc", false, "show times in UTC")
+	jsonFlag(f, o)
+}
+
+func historyFlags(f *pflag.FlagSet, o *options) {
+	f.IntVarP(&o.lines, "lines", "n", 0, "the last `N` runs; 0: all")
+	whyFlags(f, o)
+}
+
 func runFlags(f *pflag.FlagSet, o *options) {
 	f.BoolVar(&o.wait, "wait", false, "show its output and pass its exit code on")
 	f.StringVar(&o.name, "name", "", "the `NAME` of the service")

@@ -123,6 +123,19 @@ also when abide restarts meanwhile.`,
 			summary: "show what happened: exits, starts, orders",
 			long:    "--since takes the number an event is printed with by --json (cursor), and shows what came after it.",
 			example: "abide events -f", flags: eventFlags, run: (*app).events},
+		{name: "why", args: "NAME", group: groupLook,
+			summary: "explain the state of a service: what it lacks and how it came to be",
+			long: `Prints each condition that is not met, which services are down because of this one, and
+the chain of events behind its state: what happened, what was decided, and what was done
+about it ("-> start run 8"), the first cause first. It is read from the history, so it also
+tells what happened before abide was started last.`,
+			example: "abide why web", min: 1, max: 1, complete: completeServices, flags: whyFlags, run: (*app).why},
+		{name: "history", args: "NAME", group: groupLook,
+			summary: "show the runs of a service: start, end, exit, cause, processor time, memory",
+			long: `One line for each run that the history still knows, the newest last. The memory is that of
+the largest process of the run, and together with the processor time it is known once the
+run has ended.`,
+			example: "abide history -n 20 web", min: 1, max: 1, complete: completeServices, flags: historyFlags, run: (*app).history},
 		{name: "show", args: "NAME|PATH", group: groupDefine,
 			summary: "show a definition as abide understands it, with the origin of each value",
 			example: "abide show web", min: 1, max: 1, complete: completeServices, run: (*app).show},

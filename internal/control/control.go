@@ -222,6 +222,11 @@ type Supervisor interface {
 	Events(ctx context.Context, who Who, cursor uint64, follow bool, fn func(Event) error) error
 	// Logs sends records, merged by time.
 	Logs(ctx context.Context, who Who, q LogQuery, fn func(LogRecord) error) error
+	// History returns the last runs of a service, the oldest first, as far as events
+	// are kept; last 0 means all.
+	History(ctx context.Context, who Who, name string, last int) ([]PastRun, error)
+	// Why explains the state of a service.
+	Why(ctx context.Context, who Who, name string) (Why, error)
 	// Show returns a service as native TOML with comments that name origins.
 	Show(ctx context.Context, who Who, name string) (string, error)
 }

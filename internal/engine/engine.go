@@ -74,6 +74,7 @@ type Engine struct {
 	compress   compressQueue
 	asked      requests
 	request    uint64 // the request that is being carried out, 0: none
+	because    uint64 // the event of the history that led to what is being done, 0: none
 	waiters    map[*waiter]struct{}
 
 	events    []control.Event   // of this turn, not yet in the history
@@ -101,6 +102,7 @@ type pending struct {
 	s       *service
 	ev      core.Event
 	request uint64 // it is part of, 0: none
+	because uint64 // the cursor of the history's event that led to it, 0: none
 }
 
 // New makes an engine over its ports. Nothing happens before Run.
@@ -200,19 +202,25 @@ func (e *Engine) feed(s *service, ev core.Event) {
 // with the step.
 func (e *Engine) feedPart(s *service, ev core.Event, request uint64) {
 	ev.Rand = rand.Uint32()
-	e.queue = append(e.queue, pending{s, ev, request})
+	because := e.because
+	if because == 0 && !rootEvent(s, ev) {
+		because = s.info.Chain
+	}
+	e.queue = append(e.queue, pending{s, ev, request, because})
 }
 
 // settle steps queued events until none is left, then looks at what changed as a
 // whole: waiting requests, the shutdown, an essential service's end.
 func (e *Engine) settle() {
 	if len(e.queue) == 0 {
+		e.because = 0
 		return
 	}
 	touched := make([]*service, 0, 8)
 	for i := 0; i < len(e.queue); i++ {
 		p := e.queue[i]
 		p.s.info.Request = max(p.s.info.Request, p.request)
+		e.because = p.because
 		e.step(p.s, p.ev)
 		if !p.s.touched {
 			p.s.touched = true
@@ -222,8 +230,10 @@ func (e *Engine) settle() {
 	e.queue = e.queue[:0]
 	for _, s := range touched {
 		s.touched = false
+		e.because = s.info.Chain
 		e.look(s)
 	}
+	e.because = 0
 	e.lookAtAll()
 }
 
@@ -246,7 +256,9 @@ func (e *Engine) step(s *service, ev core.Event) {
 	}
 	e.persist(s)
 	e.mirror(s)
-	e.explain(s, old, ev)
+	if e.explain(s, old, ev, &acts) {
+		e.persist(s) // the page leads to that event
+	}
 	for _, a := range acts.All() {
 		e.act(s, a)
 	}
@@ -270,18 +282,6 @@ func (e *Engine) act(s *service, a core.Action) {
 	case core.ActThaw:
 		e.freeze(s, a.Run, false)
 	}
-}
-
-// explain appends to the history what a step decided.
-func (e *Engine) explain(s *service, old core.State, ev core.Event) {
-	if s.st.Phase == old.Phase && s.st.Wanted == old.Wanted && s.st.Run == old.Run {
-		return
-	}
-	text := core.Reason(old, ev, s.st)
-	if text == "" {
-		return
-	}
-	e.record(s.name, s.st.Run, "state", text, map[string]string{"state": s.stateName()})
 }
 
 // begin takes over what lives and starts what is wanted.

@@ -60,7 +60,7 @@ func (e *Engine) Exited(x Exit) {
 	if x.CPU > 0 {
 		text += fmt.Sprintf(", %s cpu", x.CPU.Round(time.Millisecond))
 	}
-	e.record(s.name, x.Run, "exit", text, nil)
+	e.record(s.name, x.Run, "exit", text, exitFields(s.info.Last, x))
 	e.feed(s, core.Event{Kind: core.EvExited, Run: x.Run, End: end, At: core.Time(x.Boot)})
 	// The next run is ordered before anything else is done about the last one.
 	e.later(func() { e.endLog(s.name, x.Run) })

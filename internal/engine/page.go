@@ -17,6 +17,7 @@ import (
 //	268  last exit: run u64, CLOCK_REALTIME ns u64, wait status u32
 //	288  flags u32
 //	292  number of the last request that was carried out u64
+//	300  cursor of the last event of the history about it u64
 //
 // It only grows at its end: an older abide passes over what it does not know, and
 // what a shorter page lacks is zero. A name that begins with a slash is no
@@ -25,10 +26,10 @@ const (
 	pageVersion = 2
 	pageHeader  = 4
 	pageInfo    = pageHeader + core.EncodedSize
-	pageSize    = pageInfo + 72
+	pageSize    = pageInfo + 80
 
 	// The shortest page of this version that was ever written.
-	pageLeast = pageSize
+	pageLeast = pageInfo + 72
 )
 
 // The flags of a page.
@@ -74,6 +75,7 @@ func putPage(p *[pageSize]byte, st *core.State, i *info) {
 	}
 	le.PutUint32(b[60:], flags)
 	le.PutUint64(b[64:], i.Request)
+	le.PutUint64(b[72:], i.Chain)
 }
 
 // readPage reads a page of this version, of a later one that has only grown, or
@@ -96,7 +98,9 @@ func readPage(blob []byte) (core.State, info, error) {
 	if err != nil {
 		return core.State{}, info{}, err
 	}
-	b := blob[pageInfo:]
+	var whole [pageSize - pageInfo]byte // zero where the page is shorter
+	copy(whole[:], blob[pageInfo:])
+	b := whole[:]
 	flags := le.Uint32(b[60:])
 	return st, info{
 		Since: int64(le.Uint64(b[0:])), Began: int64(le.Uint64(b[8:])),
@@ -106,7 +110,7 @@ func readPage(blob []byte) (core.State, info, error) {
 			Run: le.Uint64(b[40:]), At: int64(le.Uint64(b[48:])), Status: le.Uint32(b[56:]),
 			Known: flags&pageExitKnown != 0, OOM: flags&pageExitOOM != 0,
 		},
-		Request: le.Uint64(b[64:]), Gone: flags&pageGone != 0,
+		Request: le.Uint64(b[64:]), Gone: flags&pageGone != 0, Chain: le.Uint64(b[72:]),
 	}, nil
 }
 

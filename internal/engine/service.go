@@ -59,6 +59,7 @@ type info struct {
 	UID, GID  int32
 	Last      lastExit
 	Request   uint64 // number of the last operator's request that was carried out on it
+	Chain     uint64 // cursor of the last event of the history about it
 	Gone      bool   // its definition was removed
 }
 
@@ -167,17 +168,6 @@ func (s *service) account(old core.State) {
 	if !s.st.Live() {
 		s.info.Pid = 0
 	}
-}
-
-// record notes one event for the history. It is safe from our death at once and
-// written at the end of the turn.
-func (e *Engine) record(name string, run uint64, kind, text string, fields map[string]string) {
-	ev := control.Event{Time: e.wall(), Service: name, Run: run, Kind: kind, Text: text, Fields: fields}
-	if e.ports.Pending != nil && !e.ports.Pending.Note(&ev) {
-		e.writeEvents()
-		e.ports.Pending.Note(&ev)
-	}
-	e.events = append(e.events, ev)
 }
 
 // writeEvents puts what was noted into the history.

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -152,7 +153,7 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 	if s.group != nil {
 		s.group.SetMain(pid, start)
 	}
-	e.record(name, run, "spawn", fmt.Sprintf("started, pid %d", pid), nil)
+	e.record(name, run, "spawn", fmt.Sprintf("started, pid %d", pid), map[string]string{pidField: strconv.Itoa(pid)})
 	e.feed(s, core.Event{Kind: core.EvSpawned, Run: run})
 }
 

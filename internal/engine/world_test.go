@@ -695,6 +695,11 @@ func (f fakeHistory) Append(events ...control.Event) uint64 {
 }
 func (f fakeHistory) Last() uint64 { return uint64(len(f.w.history)) }
 
-func (f fakeHistory) Read(context.Context, uint64, bool, func(control.Event) error) error {
+func (f fakeHistory) Read(_ context.Context, cursor uint64, _ bool, fn func(control.Event) error) error {
+	for _, ev := range f.w.history[cursor:] {
+		if err := fn(ev); err != nil {
+			return err
+		}
+	}
 	return nil
 }

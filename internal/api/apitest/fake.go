@@ -344,6 +344,24 @@ func contains(list []string, word string) bool {
 	return false
 }
 
+// History implements control.Supervisor: one run, which lives.
+func (f *Fake) History(ctx context.Context, who control.Who, name string, last int) ([]control.PastRun, error) {
+	list, err := f.Status(ctx, who, []string{name})
+	if err != nil {
+		return nil, err
+	}
+	return []control.PastRun{{Run: list[0].Run, Pid: list[0].Pid, Start: list[0].Since, Cause: "it was asked to start"}}, nil
+}
+
+// Why implements control.Supervisor: the state, and nothing behind it.
+func (f *Fake) Why(ctx context.Context, who control.Who, name string) (control.Why, error) {
+	list, err := f.Status(ctx, who, []string{name})
+	if err != nil {
+		return control.Why{}, err
+	}
+	return control.Why{Name: name, State: list[0].State, Since: list[0].Since, Text: list[0].Why}, nil
+}
+
 // Show implements control.Supervisor.
 func (f *Fake) Show(_ context.Context, _ control.Who, name string) (string, error) {
 	f.mu.Lock()
