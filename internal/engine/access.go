@@ -90,7 +90,7 @@ func (e *Engine) permit(s *service, req control.Request) (control.Outcome, bool)
 	if e.may(req.Who, s.def, roleOf[req.Verb], req.Verb) {
 		return control.Outcome{}, true
 	}
-	e.recordRefusal(s.name, req)
+	e.auditRefusal(s.name, string(req.Verb), req.Who)
 	return refuse(s, control.NotPermitted, "cannot %s %s: not permitted for uid %d", req.Verb, s.name, req.Who.UID), false
 }
 
@@ -99,16 +99,10 @@ func (e *Engine) permitAll(req control.Request) error {
 	if e.owner(req.Who) {
 		return nil
 	}
-	e.recordRefusal("", req)
+	e.auditRefusal("", string(req.Verb), req.Who)
 	return &control.Error{
 		Code:    control.NotPermitted,
 		Message: fmt.Sprintf("cannot %s: not permitted for uid %d", req.Verb, req.Who.UID),
 		Hint:    fmt.Sprintf("only root and uid %d may", e.uid),
 	}
-}
-
-func (e *Engine) recordRefusal(name string, req control.Request) {
-	e.record(name, 0, "operator", fmt.Sprintf("%s by %s: not permitted", req.Verb, whoText(req.Who)), map[string]string{
-		"verb": string(req.Verb), "uid": fmt.Sprint(req.Who.UID), "pid": fmt.Sprint(req.Who.PID), "result": "not-permitted",
-	})
 }

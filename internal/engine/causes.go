@@ -24,7 +24,7 @@ func (e *Engine) record(name string, run uint64, kind, text string, fields map[s
 	s := e.services[name]
 	because := e.because
 	switch {
-	case kind == "operator":
+	case kind == "operator": // nobody of ours decided to ask
 		because = 0
 	case because == 0 && s != nil && (kind != "exit" || s.st.Phase == core.Stopping):
 		because = s.info.Chain
@@ -40,6 +40,9 @@ func (e *Engine) record(name string, run uint64, kind, text string, fields map[s
 		e.ports.Pending.Note(&ev)
 	}
 	e.events = append(e.events, ev)
+	if kind == "outcome" {
+		return // nothing follows from it
+	}
 	e.because = e.ports.History.Last() + uint64(len(e.events))
 	if s != nil {
 		s.info.Chain = e.because

@@ -70,6 +70,7 @@ type Engine struct {
 	undefined  map[string]Record // what the keeper knows of services that nothing defines
 	aux        map[string]*auxRun
 	complained map[string]bool // kinds of trouble of our own that were said
+	refusals   map[int]int     // attempts that were not permitted, by uid
 	notes      map[string]string
 	compress   compressQueue
 	asked      requests
@@ -118,6 +119,7 @@ func New(opts Options, ports Ports) *Engine {
 		undefined:  map[string]Record{},
 		aux:        map[string]*auxRun{},
 		complained: map[string]bool{},
+		refusals:   map[int]int{},
 		waiters:    map[*waiter]struct{}{},
 		uid:        os.Getuid(),
 		pid:        os.Getpid(),

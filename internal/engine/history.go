@@ -79,6 +79,7 @@ func (e *Engine) mayExplain(who control.Who, name, what string) error {
 		return &control.Error{Code: o.Code, Message: fmt.Sprintf("cannot %s %s: %s", what, name, o.Message), Hint: o.Hint}
 	}
 	if !e.may(who, s.def, "view", "") {
+		e.auditRefusal(name, what, who)
 		return &control.Error{Code: control.NotPermitted, Message: fmt.Sprintf("cannot %s %s: not permitted for uid %d", what, name, who.UID)}
 	}
 	return nil

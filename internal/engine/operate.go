@@ -28,11 +28,13 @@ func (e *Engine) carryOut(req control.Request) ([]control.Outcome, []*waiter, er
 		if err := e.permitAll(req); err != nil {
 			return nil, nil, err
 		}
+		e.auditRequest("", 0, req)
 		return e.apply(req.Names), nil, nil
 	case control.Shutdown:
 		if err := e.permitAll(req); err != nil {
 			return nil, nil, err
 		}
+		e.auditRequest("", 0, req)
 		e.Shutdown(0, "asked by "+whoText(req.Who))
 		return nil, nil, nil
 	case control.Run:
@@ -105,9 +107,7 @@ func (e *Engine) carryOutOne(req control.Request, name string) (control.Outcome,
 	if s == nil || s.gone && !s.lives() {
 		return unknown(name), nil
 	}
-	e.record(name, s.st.Run, "operator", fmt.Sprintf("%s by %s", req.Verb, whoText(req.Who)), map[string]string{
-		"verb": string(req.Verb), "uid": fmt.Sprint(req.Who.UID), "pid": fmt.Sprint(req.Who.PID), "result": "accepted",
-	})
+	e.auditRequest(name, s.st.Run, req)
 	return e.verb(req, s, note)
 }
 
@@ -263,7 +263,7 @@ func (e *Engine) runTransient(req control.Request) ([]control.Outcome, []*waiter
 	s := e.add(name, def)
 	s.transient = true
 	e.writeApplied()
-	e.record(name, 0, "operator", fmt.Sprintf("run by %s", whoText(req.Who)), map[string]string{"verb": "run"})
+	e.auditRequest(name, 0, req)
 	e.feed(s, core.Event{Kind: core.EvStart})
 	return nil, []*waiter{e.waitFor(s, waitSpawned, 0, "")}, nil
 }

@@ -187,6 +187,7 @@ func (e *Engine) carryOutRequest(r *request, req control.Request) {
 	e.request = 0
 	if err != nil {
 		r.err = err
+		e.auditError(r.req, err)
 		e.endRequest(r)
 		return
 	}
@@ -195,6 +196,7 @@ func (e *Engine) carryOutRequest(r *request, req control.Request) {
 			e.answer(it, o)
 		} else {
 			r.whole = append(r.whole, o)
+			e.auditOutcome(req, o)
 		}
 	}
 	for _, w := range waits {
@@ -240,6 +242,7 @@ func (e *Engine) answer(it *item, o control.Outcome) {
 	}
 	it.outcome, it.waiter = &o, nil
 	r.left--
+	e.auditOutcome(r.req, o)
 	if r.left == 0 {
 		e.endRequest(r)
 		return

@@ -238,6 +238,7 @@ func (e *Engine) Wait(ctx context.Context, who control.Who, names []string, stat
 // Events implements control.Supervisor.
 func (e *Engine) Events(ctx context.Context, who control.Who, cursor uint64, follow bool, fn func(control.Event) error) error {
 	if !e.owner(who) {
+		e.Post(func() { e.auditRefusal("", "events", who) })
 		return &control.Error{Code: control.NotPermitted, Message: fmt.Sprintf("cannot show events: not permitted for uid %d", who.UID)}
 	}
 	return e.ports.History.Read(ctx, cursor, follow, fn)
@@ -263,6 +264,7 @@ func (e *Engine) Logs(ctx context.Context, who control.Who, q control.LogQuery, 
 				case e.may(who, s.def, "log", ""):
 					names = append(names, name)
 				case !all:
+					e.auditRefusal(name, "log", who)
 					return &control.Error{Code: control.NotPermitted, Message: fmt.Sprintf("cannot show the log of %s: not permitted for uid %d", name, who.UID)}
 				}
 			}
@@ -285,6 +287,7 @@ func (e *Engine) Show(ctx context.Context, who control.Who, name string) (text s
 			return &control.Error{Code: o.Code, Message: "cannot show " + name + ": " + o.Message, Hint: o.Hint}
 		}
 		if !e.may(who, s.def, "log", "") {
+			e.auditRefusal(name, "show", who)
 			return &control.Error{Code: control.NotPermitted, Message: fmt.Sprintf("cannot show %s: not permitted for uid %d", name, who.UID)}
 		}
 		text = e.ports.Definitions.Render(s.def)

@@ -54,9 +54,7 @@ func (e *Engine) adoptProcess(req control.Request) ([]control.Outcome, []*waiter
 	if refused != nil {
 		return nil, nil, refused
 	}
-	e.record(s.name, a.run, "operator", fmt.Sprintf("adopt process %d by %s", p.Pid, whoText(req.Who)), map[string]string{
-		"verb": string(req.Verb), "uid": fmt.Sprint(req.Who.UID), "pid": fmt.Sprint(req.Who.PID), "result": "accepted",
-	})
+	e.audit("operator", s.name, a.run, string(req.Verb), req.Who, auditAccepted, fmt.Sprintf("adopt process %d by %s", p.Pid, whoText(req.Who)))
 	a.before = s.wish
 	a.from = e.releasedAs(p.Pid, p.Start)
 	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started = false, true })

@@ -100,7 +100,7 @@ func (e *Engine) beginUpgrade(req control.Request) (*upgradeRun, error) {
 	}
 	run := &upgradeRun{id: req.ID, over: make(chan struct{})}
 	e.upgrading = run
-	e.record("", 0, "operator", fmt.Sprintf("upgrade by %s", whoText(req.Who)), map[string]string{"verb": "upgrade", "result": "accepted"})
+	e.auditRequest("", 0, req)
 	go e.carryOutUpgrade(run, req.Directory)
 	return run, nil
 }
