@@ -85,7 +85,7 @@ func exit(x link.Exited) engine.Exit {
 func (k *keeper) Spawn(o engine.Order) error {
 	args := link.SpawnArgs{
 		Name: o.Name, Run: o.Run, AckRun: o.AckRun, Program: o.Program, Slow: o.Slow, CgroupFD: o.CgroupFD,
-		Hold: make([]link.Hold, len(o.Hold)),
+		Hold: make([]link.Hold, len(o.Hold)), Pass: o.Pass,
 	}
 	for i, h := range o.Hold {
 		args.Hold[i] = link.Hold(h)
@@ -141,6 +141,11 @@ func (k *keeper) Adopt(name string, run uint64, pid int, start uint64) error {
 	return k.asked(err)
 }
 
+func (k *keeper) Main(name string, run uint64, pid int, start uint64) error {
+	_, err := k.link.Main(name, run, pid, start, -1)
+	return k.asked(err)
+}
+
 func (k *keeper) Release(name string, run uint64) error {
 	_, err := k.link.Release(name, run)
 	return k.asked(err)
@@ -170,6 +175,16 @@ func (k *keeper) Drop(name string, run uint64) error {
 	return k.asked(err)
 }
 
+func (k *keeper) DropOne(name string, run uint64, tag uint32) error {
+	_, err := k.link.Drop(name, run, tag)
+	return k.asked(err)
+}
+
+func (k *keeper) Take(name string, run uint64, tag uint32) (int, error) {
+	fd, err := k.link.Take(name, run, tag)
+	return fd, k.asked(err)
+}
+
 func (k *keeper) Forget(name string) error {
 	_, err := k.link.Forget(name)
 	return k.asked(err)
@@ -186,11 +201,13 @@ func (k *keeper) List() ([]engine.Record, error) {
 	out := make([]engine.Record, 0, len(list))
 	for _, r := range list {
 		var held []uint64
+		var tags []engine.Tagged
 		for _, h := range r.Held {
 			held = append(held, h.Run)
+			tags = append(tags, engine.Tagged(h))
 		}
 		out = append(out, engine.Record{
-			Held: held,
+			Held: held, Tags: tags,
 			Name: r.Name, Run: r.Run, Pid: r.Pid, StartTime: r.Start, Began: r.Began,
 			Live: r.Phase == wire.Live || r.Phase == wire.Spawning, Exited: r.Phase == wire.Ended, Exit: exit(r.Exit),
 		})

@@ -59,6 +59,7 @@ type Order struct {
 	Slow     bool
 	CgroupFD int    // -1: none
 	Hold     []Hold // descriptors the keeper keeps for this run
+	Pass     []int  // descriptors the program is given, from 3 on
 }
 
 // Hold is one descriptor that must survive the engine.
@@ -69,8 +70,14 @@ type Hold struct {
 
 // The tags of what is held.
 const (
-	HoldOut uint32 = 1 + iota
-	HoldErr
+	HoldOut    uint32 = 1 + iota
+	HoldErr           // the other log pipe
+	HoldNotify        // the socket that the run is heard on, see Notices
+	HoldReady         // the read end of the pipe on which a run says that it is ready
+
+	// HoldStore and above is what a service has stored. It is held for run 0: runs come
+	// and go and find it again.
+	HoldStore uint32 = 64
 )
 
 // Keeper is the keeper as the engine sees it. Answers come as events, see
@@ -81,6 +88,10 @@ type Keeper interface {
 	// Adopt makes a process that runs already the run, by pid and field 22 of its
 	// /proc/PID/stat. It is answered as Spawn is.
 	Adopt(name string, run uint64, pid int, start uint64) error
+	// Main makes another process of a run's its main process, by pid and start time as
+	// for Adopt: of a run that lives, or whose exit is not acknowledged. It is answered
+	// as Spawn is.
+	Main(name string, run uint64, pid int, start uint64) error
 	// Release lets the process of a run go on; its end is told to nobody.
 	Release(name string, run uint64) error
 	// SignalOnce is Signal with a name, once, that is not 0: asked for again under
@@ -91,6 +102,9 @@ type Keeper interface {
 	// Keep gives the keeper a copy of a descriptor to hold for a run.
 	Keep(name string, run uint64, tag uint32, fd int) error
 	Drop(name string, run uint64) error // all that is held for the run
+	DropOne(name string, run uint64, tag uint32) error
+	// Take returns a copy of a held descriptor. It waits for the keeper.
+	Take(name string, run uint64, tag uint32) (fd int, err error)
 	Forget(name string) error
 	// List returns every record the keeper has. Without them an engine can do
 	// nothing: one that cannot get them should end rather than return an error.
@@ -108,6 +122,13 @@ type Record struct {
 	Began     int64  // CLOCK_BOOTTIME, nanoseconds
 	Exit      Exit
 	Held      []uint64 // the runs for which it holds descriptors
+	Tags      []Tagged // what it holds
+}
+
+// Tagged names one descriptor that the keeper holds.
+type Tagged struct {
+	Run uint64 // 0: the service's, whatever runs
+	Tag uint32
 }
 
 // Exit is the end of a run as the keeper saw it.

@@ -278,6 +278,7 @@ type fakeKeeper struct {
 	// refuseOp is the op that is said to have failed then.
 	refuseOp int
 	held     map[string][]uint64
+	tags     map[string]map[Tagged]int // what stands for a descriptor
 }
 
 type slot struct {
@@ -318,6 +319,9 @@ func (k *fakeKeeper) Spawn(o Order) error {
 		k.outbox = append(k.outbox, func() { k.w.eng.Refused(o.Name, o.Run, k.refuseOp, errno, "") })
 		k.w.port()
 		return nil
+	}
+	for _, h := range o.Hold {
+		k.hold(o.Name, o.Run, h.Tag, h.FD)
 	}
 	k.pid++
 	s.live, s.pid, s.began, s.spawns = true, 1000+k.pid, k.w.now, s.spawns+1
@@ -374,6 +378,20 @@ func (k *fakeKeeper) Adopt(name string, run uint64, pid int, start uint64) error
 	return nil
 }
 
+// Main holds to the keeper's rules; whose process it is it cannot know.
+func (k *fakeKeeper) Main(name string, run uint64, pid int, start uint64) error {
+	k.w.port()
+	s := k.slots[name]
+	if s == nil || s.run != run || !s.live && s.acked == run {
+		k.outbox = append(k.outbox, func() { k.w.eng.Refused(name, run, -1, 0, "no such run lives") })
+		return nil
+	}
+	s.live, s.pid, s.exit = true, pid, Exit{}
+	k.outbox = append(k.outbox, func() { k.w.eng.Spawned(name, run, pid, start) })
+	k.w.port()
+	return nil
+}
+
 // Release leaves the slot without a run.
 func (k *fakeKeeper) Release(name string, run uint64) error {
 	k.w.port()
@@ -416,12 +434,39 @@ func (k *fakeKeeper) Ack(name string, run uint64) error {
 func (k *fakeKeeper) Keep(name string, run uint64, tag uint32, fd int) error {
 	k.w.port()
 	k.held[name] = append(k.held[name], run)
+	k.hold(name, run, tag, fd)
 	return nil
+}
+
+func (k *fakeKeeper) hold(name string, run uint64, tag uint32, fd int) {
+	if k.tags == nil {
+		k.tags = map[string]map[Tagged]int{}
+	}
+	if k.tags[name] == nil {
+		k.tags[name] = map[Tagged]int{}
+	}
+	k.tags[name][Tagged{run, tag}] = fd
+}
+
+func (k *fakeKeeper) DropOne(name string, run uint64, tag uint32) error {
+	k.w.port()
+	delete(k.tags[name], Tagged{run, tag})
+	k.w.port()
+	return nil
+}
+
+func (k *fakeKeeper) Take(name string, run uint64, tag uint32) (int, error) {
+	k.w.port()
+	if fd, held := k.tags[name][Tagged{run, tag}]; held {
+		return fd, nil
+	}
+	return -1, syscall.ENOENT
 }
 
 func (k *fakeKeeper) Drop(name string, run uint64) error {
 	k.w.port()
 	k.held[name] = slices.DeleteFunc(k.held[name], func(r uint64) bool { return r == run })
+	maps.DeleteFunc(k.tags[name], func(t Tagged, _ int) bool { return t.Run == run })
 	return nil
 }
 
@@ -441,7 +486,7 @@ func (k *fakeKeeper) List() ([]Record, error) {
 		out = append(out, Record{
 			Name: name, Run: s.run, Live: s.live, Exited: !s.live && s.acked != s.run && s.exit.Run == s.run,
 			Pid: s.pid, StartTime: uint64(s.pid), Began: s.began, Exit: s.exit,
-			Held: k.held[name],
+			Held: k.held[name], Tags: slices.Collect(maps.Keys(k.tags[name])),
 		})
 	}
 	return out, nil

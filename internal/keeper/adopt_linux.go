@@ -30,6 +30,7 @@ func (k *keeper) indexRecords() (damaged int) {
 			damaged++
 			r.setPhase(wire.Free)
 		}
+		r.succeed()
 		if r.at() == wire.Free {
 			t.free[t.nfree] = s - 1
 			t.nfree++

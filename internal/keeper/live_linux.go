@@ -71,32 +71,49 @@ func (k *keeper) foreign(pid uint32) bool {
 // adoptLive stores the record of a run that nobody spawned: facts, number, phase.
 // A keeper killed before the phase has used up a number and taken nothing.
 func (k *keeper) adoptLive(s uint32, m *wire.Adopt, fds []int) (wire.Code, syscall.Errno) {
-	low, e := raw.PidfdOpen(int(m.Pid))
+	pidfd, inode, code, e := k.lookAt(m.Pid, m.Start, fds)
+	if code != wire.CodeNone {
+		return code, e
+	}
+	r := &k.records.slots[s]
+	r.pid.Store(m.Pid)
+	r.start, r.pidfd, r.flags = m.Start, inode, 0
+	r.began = m.Start * (second / ticksPerSecond)
+	r.run.Store(m.Run)
+	r.setPhase(wire.Live)
+	k.table.live++
+	k.follow(s, m.Pid, pidfd)
+	return wire.CodeNone, 0
+}
+
+// lookAt opens the process that a pid and a start time mean, if that is also the one
+// of the pidfd in fds, if any.
+func (k *keeper) lookAt(pid uint32, start uint64, fds []int) (pidfd int, inode uint64, code wire.Code, errno syscall.Errno) {
+	low, e := raw.PidfdOpen(int(pid))
 	if e == syscall.ESRCH || e == syscall.EINVAL {
-		return wire.CodeGone, 0
+		return -1, 0, wire.CodeGone, 0
 	}
 	if e != 0 {
-		return wire.CodeSystem, e
+		return -1, 0, wire.CodeSystem, e
 	}
-	pidfd, e := raw.DupAbove(low, ownDescriptors)
+	pidfd, e = raw.DupAbove(low, ownDescriptors)
 	raw.Close(low)
 	if e != 0 {
-		return wire.CodeSystem, e
+		return -1, 0, wire.CodeSystem, e
 	}
-	refuse := func(code wire.Code, e syscall.Errno) (wire.Code, syscall.Errno) {
+	refuse := func(code wire.Code, e syscall.Errno) (int, uint64, wire.Code, syscall.Errno) {
 		raw.Close(pidfd)
-		return code, e
+		return -1, 0, code, e
 	}
 	if uint64(pidfd)+spareDescriptors >= k.nofile {
 		return refuse(wire.CodeSystem, syscall.EMFILE)
 	}
 	// The descriptor is open while the start time is read, so it is of this
 	// process and of no later one with the same pid.
-	st, e := raw.ReadStat(int(m.Pid))
-	if e != 0 || st.Start != m.Start || st.State == 'Z' || raw.PidfdSignal(pidfd, 0, 0) == syscall.ESRCH {
+	st, e := raw.ReadStat(int(pid))
+	if e != 0 || st.Start != start || st.State == 'Z' || raw.PidfdSignal(pidfd, 0, 0) == syscall.ESRCH {
 		return refuse(wire.CodeGone, 0)
 	}
-	var inode uint64
 	if k.flags&wire.PidfdNamed != 0 {
 		inode, _ = raw.Inode(pidfd)
 		if len(fds) > 0 {
@@ -105,21 +122,19 @@ func (k *keeper) adoptLive(s uint32, m *wire.Adopt, fds []int) (wire.Code, sysca
 			}
 		}
 	}
-	r, p := &k.records.slots[s], &k.table.private[s]
-	r.pid.Store(m.Pid)
-	r.start, r.pidfd, r.flags = st.Start, inode, 0
-	r.began = st.Start * (second / ticksPerSecond)
-	r.run.Store(m.Run)
-	r.setPhase(wire.Live)
-	k.table.live++
-	k.forgetReleased(m.Pid)
+	return pidfd, inode, wire.CodeNone, 0
+}
+
+// follow begins to wait for the end of a process that this keeper did not spawn for
+// the slot.
+func (k *keeper) follow(s uint32, pid uint32, pidfd int) {
+	k.forgetReleased(pid)
 	var info raw.Siginfo
 	if raw.WaitID(raw.PPidfd, pidfd, &info, raw.WExited|raw.WNoWait|raw.WNoHang|raw.WAll|raw.WNoThread, nil) != 0 {
-		p.state |= stAdopted
-		k.shared.adopted.add(m.Pid)
+		k.table.private[s].state |= stAdopted
+		k.shared.adopted.add(pid)
 	}
 	k.watch(s, pidfd)
-	return wire.CodeNone, 0
 }
 
 // releaseRequest carries out RELEASE: the process of a run goes on, and its slot

@@ -60,7 +60,18 @@ type slot struct {
 	_       uint32
 	nameBuf [wire.MaxName]byte
 	once    [2]uint64 // name the last signals that are sent once, see signalOnce
-	_       [slotSize - 120 - wire.MaxName]byte
+	next    successor
+	_       [slotSize - 152 - wire.MaxName]byte
+}
+
+// successor is the process that is becoming the main process of run, 0: none is.
+// run is stored last, and 0 again when the slot has it all.
+type successor struct {
+	run   atomic.Uint64
+	start uint64
+	pidfd uint64
+	pid   uint32
+	_     uint32
 }
 
 // Both must hold, or the file's layout is not what docs/keeper.md says.

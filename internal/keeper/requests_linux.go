@@ -45,6 +45,10 @@ func (k *keeper) request(msg []byte, fds []int, truncated bool) {
 		k.adoptRequest(h.Seq, body, fds, truncated)
 		return
 	}
+	if h.Type == wire.TypeMain {
+		k.mainRequest(h.Seq, body, fds, truncated)
+		return
+	}
 	if len(fds) > 0 || truncated {
 		closeAll(fds)
 		k.wrong(h.Seq, wire.CodeDescriptors)

@@ -151,6 +151,7 @@ func (k *keeper) obtain(name []byte) (uint32, wire.Code, syscall.Errno) {
 	r.run.Store(0)
 	r.pid.Store(0)
 	r.once = [2]uint64{}
+	r.next.run.Store(0)
 	r.setPhase(wire.Idle)
 	k.index(s)
 	return s, wire.CodeNone, 0

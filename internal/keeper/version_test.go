@@ -48,6 +48,8 @@ func TestAnEngineOfVersion1IsServed(t *testing.T) {
 	}
 	upgrade := wire.Upgrade{Flags: wire.UpgradeInCharge}
 	refused("a request of version 2", upgrade.Append(nil, 2), wire.CodeVersion)
+	change := wire.Main{Name: []byte("web"), Run: 1, Pid: 2, Start: 3}
+	refused("a request of version 3", change.Append(nil, 2), wire.CodeVersion)
 	if h, _ := say((&wire.List{}).Append(nil, 3)); h.Type != wire.TypeInventory {
 		t.Errorf("LIST is answered by %#x", h.Type)
 	}

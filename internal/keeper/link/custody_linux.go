@@ -54,7 +54,17 @@ func scarce(fd int) bool {
 // exit is on the way, and a keeper that is given the descriptor all the same
 // compares it with its record.
 func (c *custody) lives(name string, run uint64, pid int, start uint64) {
-	fd, err := unix.PidfdOpen(pid, 0)
+	c.follow(liveRun{run: run, pid: pid, start: start}, name, false)
+}
+
+// begins is lives for news: it counts more than what was listed, also when the main
+// process of a run has changed.
+func (c *custody) begins(name string, run uint64, pid int, start uint64) {
+	c.follow(liveRun{run: run, pid: pid, start: start}, name, true)
+}
+
+func (c *custody) follow(r liveRun, name string, news bool) {
+	fd, err := unix.PidfdOpen(r.pid, 0)
 	if err != nil {
 		return
 	}
@@ -65,14 +75,16 @@ func (c *custody) lives(name string, run uint64, pid int, start uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old, ok := c.runs[name]
-	if ok && old.run >= run || c.over[name] >= run || c.released {
+	later := old.run > r.run || old.run == r.run && !(news && old.pid != r.pid)
+	if ok && later || c.over[name] >= r.run && !news || c.released {
 		unix.Close(fd)
 		return
 	}
 	if ok {
 		unix.Close(old.pidfd)
 	}
-	c.runs[name] = liveRun{run, pid, start, fd}
+	r.pidfd = fd
+	c.runs[name] = r
 }
 
 // ended closes the pidfd of a run; that of a later one of the service stays.

@@ -288,6 +288,18 @@ func (l *Link) Adopt(name string, run uint64, pid int, start uint64, pidfd int) 
 	return l.ask(describe("adopt", name, run), fds, m.Append, nil)
 }
 
+// Main makes another process of a run's, by pid and start time as for Adopt, its main
+// process: of a run that lives, or whose exit is not acknowledged. The answer is a
+// call of Spawned or Refused, as for Spawn.
+func (l *Link) Main(name string, run uint64, pid int, start uint64, pidfd int) (uint32, error) {
+	m := wire.Main{Name: []byte(name), Run: run, Pid: uint32(pid), Start: start}
+	var fds []int
+	if pidfd >= 0 {
+		fds = []int{pidfd}
+	}
+	return l.ask(describe("change the main process of", name, run), fds, m.Append, nil)
+}
+
 // Release lets the process of a live run go on without us: the service has no run
 // any more, and the end of this one is told to nobody.
 func (l *Link) Release(name string, run uint64) (uint32, error) {

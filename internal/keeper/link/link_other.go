@@ -26,6 +26,9 @@ func (*Link) Spawn(*SpawnArgs) (uint32, error) { return 0, errSystem }
 // Adopt refuses.
 func (*Link) Adopt(string, uint64, int, uint64, int) (uint32, error) { return 0, errSystem }
 
+// Main refuses.
+func (*Link) Main(string, uint64, int, uint64, int) (uint32, error) { return 0, errSystem }
+
 // Release refuses.
 func (*Link) Release(string, uint64) (uint32, error) { return 0, errSystem }
 

@@ -216,7 +216,7 @@ func (l *Link) answer(h wire.Header, body []byte, fd int) wire.Code {
 			l.handler.Spawned(Spawned{Seq: h.Seq, Name: string(m.Name), Run: m.Run, Pid: int(m.Pid), Start: m.Start, Began: int64(m.Began)})
 		}
 		// The engine has been told: this is not on the way of the start.
-		l.custody.lives(string(m.Name), m.Run, int(m.Pid), m.Start)
+		l.custody.begins(string(m.Name), m.Run, int(m.Pid), m.Start)
 	case wire.TypeRefused:
 		var m wire.Refused
 		if code := m.Decode(body); code != wire.CodeNone {

@@ -117,6 +117,33 @@ func (m *Adopt) Decode(body []byte) Code {
 	return goodNameAnd(m.Name, c.end())
 }
 
+// Main says that another process is the main process of a run, which lives or whose
+// exit is not acknowledged. Start is as in Adopt.
+type Main struct {
+	Name  []byte
+	Run   uint64
+	Pid   uint32
+	Start uint64
+}
+
+// Append writes the whole message to an empty buffer.
+func (m *Main) Append(b []byte, seq uint32) []byte {
+	b = put64(putName(Begin(b, TypeMain, seq), m.Name), m.Run)
+	return End(put64(put32(b, m.Pid), m.Start))
+}
+
+// Decode reads the body; Name points into it.
+func (m *Main) Decode(body []byte) Code {
+	c := cursor{b: body}
+	m.Name = c.name()
+	m.Run = c.u64()
+	m.Pid, m.Start = c.u32(), c.u64()
+	if m.Run == 0 || m.Pid == 0 || m.Pid > 1<<30 || m.Start == 0 {
+		return CodeBody
+	}
+	return goodNameAnd(m.Name, c.end())
+}
+
 // ServiceRun names a run of a service: the body of ACK, FORGET and RELEASE.
 type ServiceRun struct {
 	Name []byte

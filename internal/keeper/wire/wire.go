@@ -12,7 +12,7 @@ package wire
 
 // Limits of the protocol.
 const (
-	Version    = 2 // of the exchanges; an engine and a keeper use the lower of theirs
+	Version    = 3 // of the exchanges; an engine and a keeper use the lower of theirs
 	MinVersion = 1 // the oldest that is still spoken
 	HeaderSize = 16
 	MaxMessage = 64 << 10
@@ -55,12 +55,17 @@ const (
 	TypeUpgrade    Type = 18 // Upgrade + the engine's own program file; answered by UPGRADED
 	TypeSignalOnce Type = 19 // SignalOnce
 
-	lastRequest = TypeSignalOnce
+	TypeMain Type = 21 // Main + a pidfd of the process, or nothing; answered as SPAWN is
+
+	lastRequest = TypeMain
 )
 
 // Since is the version of the exchanges that brought a request.
 func (t Type) Since() uint32 {
-	if t > TypeCount {
+	switch {
+	case t > TypeSignalOnce:
+		return 3
+	case t > TypeCount:
 		return 2
 	}
 	return 1

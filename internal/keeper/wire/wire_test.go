@@ -34,6 +34,7 @@ func TestEveryMessageComesBackAsItWas(t *testing.T) {
 		{TypeList, (&List{70000}).Append(nil, 1), &List{70000}, new(List)},
 		{TypeSpawn, spawn.Append(nil, 2), &spawn, new(Spawn)},
 		{TypeAdopt, (&Adopt{name, 4, 99, 1 << 40, 0}).Append(nil, 3), &Adopt{name, 4, 99, 1 << 40, 0}, new(Adopt)},
+		{TypeMain, (&Main{name, 4, 99, 1 << 40}).Append(nil, 3), &Main{name, 4, 99, 1 << 40}, new(Main)},
 		{TypeAck, (&ServiceRun{name, 4}).Append(nil, TypeAck, 3), &ServiceRun{name, 4}, new(ServiceRun)},
 		{TypeSignal, (&Signal{name, 4, 64, ToSession}).Append(nil, 3), &Signal{name, 4, 64, ToSession}, new(Signal)},
 		{TypeDrop, (&Held{name, 4, AllTags}).Append(nil, TypeDrop, 3), &Held{name, 4, AllTags}, new(Held)},
@@ -154,6 +155,7 @@ func FuzzDecode(f *testing.F) {
 		(&Signaled{1, 1}).Append(nil, TypeSignaled, 0), (&Stats{}).Append(nil, 1), (&Welcome{}).Append(nil, 1),
 		(&Adopt{name, 1, 2, 3, 0}).Append(nil, 1), (&Upgrade{0, []byte("/k"), []byte("/e"), nil}).Append(nil, 1),
 		(&Welcome{Version: 2}).Append(nil, 1), (&Upgraded{UpgradeDiffers, 1, 2}).Append(nil, 1),
+		(&Main{name, 1, 2, 3}).Append(nil, 1),
 	} {
 		f.Add(msg)
 	}
@@ -178,6 +180,9 @@ func FuzzDecode(f *testing.F) {
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
 		case TypeAdopt:
 			var m Adopt
+			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
+		case TypeMain:
+			var m Main
 			same(m.Decode(b), func() []byte { return m.Append(nil, h.Seq) })
 		case TypeRebuild:
 			var m Rebuild

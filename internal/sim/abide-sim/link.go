@@ -335,6 +335,12 @@ func (l *link) Adopt(name string, run uint64, pid int, start uint64) error {
 	return nil
 }
 
+func (l *link) Main(name string, run uint64, pid int, start uint64) error {
+	m := wire.Main{Name: []byte(name), Run: run, Pid: uint32(pid), Start: start}
+	l.ask("main", nil, m.Append)
+	return nil
+}
+
 func (l *link) Release(name string, run uint64) error {
 	m := wire.ServiceRun{Name: []byte(name), Run: run}
 	l.ask("release", nil, func(b []byte, seq uint32) []byte { return m.Append(b, wire.TypeRelease, seq) })
@@ -352,6 +358,15 @@ func (l *link) Drop(name string, run uint64) error {
 	l.ask("drop", nil, func(b []byte, seq uint32) []byte { return m.Append(b, wire.TypeDrop, seq) })
 	return nil
 }
+
+func (l *link) DropOne(name string, run uint64, tag uint32) error {
+	m := wire.Held{Name: []byte(name), Run: run, Tag: tag}
+	l.ask("drop", nil, func(b []byte, seq uint32) []byte { return m.Append(b, wire.TypeDrop, seq) })
+	return nil
+}
+
+// Take finds nothing: what the simulated services have is only their pipes.
+func (l *link) Take(string, uint64, uint32) (int, error) { return -1, syscall.ENOENT }
 
 func (l *link) Forget(name string) error {
 	l.w.service(name).forgotten = true
