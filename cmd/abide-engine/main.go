@@ -195,6 +195,9 @@ func serve(f flags) error {
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
 		Past:     evidence{run: f.run, mirror: mirror, groups: groupManager},
 	}
+	paths := watchPaths(lk, mounts, out.Say)
+	defer paths.Close()
+	ports.Paths = paths
 	copied := keepMirror(stateDir, boot, f.run, run.ID(), welcome.KeeperPid, out.Say)
 	if copied != nil {
 		ports.Mirror = copied

@@ -111,7 +111,10 @@ func New(opts Options, ports Ports) *Engine {
 	if ports.Requests == nil {
 		ports.Requests = forgetful{}
 	}
-	return &Engine{
+	if ports.Paths == nil {
+		ports.Paths = noPaths{}
+	}
+	e := &Engine{
 		opts:       opts,
 		ports:      ports,
 		inbox:      newMailbox(),
@@ -128,6 +131,8 @@ func New(opts Options, ports Ports) *Engine {
 			open: map[uint64]*request{}, byKey: map[requestKey]*request{}, runs: map[string][]byte{},
 		},
 	}
+	e.ports.Paths = loopPaths{e, ports.Paths}
+	return e
 }
 
 // SetLogs gives the engine its logs, before Run.

@@ -31,6 +31,7 @@ type Ports struct {
 	Upgrader    Upgrader // nil: this abide cannot be upgraded in place
 	Past        Past     // nil: records are never lost
 	Mirror      Mirror   // nil: there is none
+	Paths       Paths    // nil: none can be watched
 }
 
 // Clock is the two times an engine knows, and how it lets time to others.
@@ -344,6 +345,18 @@ type Pending interface {
 	Note(*control.Event) bool
 	Clear(cursor uint64)
 	Left() []control.Event
+}
+
+// Paths tells what becomes of files and folders, see pathwatch.Watcher. A port may
+// call fn from any goroutine and at any time; the engine's own use of the port runs
+// it in the loop, not after cancel.
+type Paths interface {
+	// Watch has fn called when path appears, vanishes, is written, touched or renamed
+	// over, wherever its folders are by then. It may be called without a change: who
+	// is told looks for himself, once more after Watch has returned.
+	Watch(path string, fn func()) (cancel func(), err error)
+	// WatchGlob is Watch for all that a pattern (path.Match) matches.
+	WatchGlob(pattern string, fn func()) (cancel func(), err error)
 }
 
 // Console is abide's own output.

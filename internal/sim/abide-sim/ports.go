@@ -32,7 +32,7 @@ func (w *world) ports(l *link) engine.Ports {
 	p := ports{w}
 	return engine.Ports{
 		Clock: p, Keeper: l, Compiler: compiler{w}, Logs: w.logs, Groups: groups{w}, Processes: outsiders{}, Definitions: p,
-		Wishes: wishes{w}, Snapshot: snapshot{w}, History: history{w}, Console: p, Memory: p, Past: past{w},
+		Wishes: wishes{w}, Snapshot: snapshot{w}, History: history{w}, Console: p, Memory: p, Past: past{w}, Paths: &paths{},
 	}
 }
 
