@@ -57,6 +57,7 @@ const (
 	Apply    = control.Apply
 	Shutdown = control.Shutdown
 	Release  = control.Release
+	Roll     = control.Roll
 )
 
 // The codes of errors and outcomes.

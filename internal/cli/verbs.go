@@ -65,6 +65,13 @@ stays down until start, restart, enable --now or a reboot.`,
 		{name: "restart", args: "NAME...", group: groupServices,
 			summary: "stop services, then start them with the definition as it is now",
 			example: "abide restart web", min: 1, max: -1, complete: completeServices, flags: actionFlags(), run: action("restart")},
+		{name: "roll", args: "NAME...", group: groupServices,
+			summary: "replace the run of services by a next one that is ready first",
+			long: `Starts the next run beside the present one, with the definition as it is now, waits until
+it is ready, and only then ends the old one. When it ends, or is not ready in ready.timeout,
+it is ended, the old one stays as it is, and the exit code is 1. A program that two of cannot
+run side by side (both bind the same port, or lock the same file) cannot be rolled.`,
+			example: "abide roll web", min: 1, max: -1, complete: completeServices, flags: actionFlags(), run: action("roll")},
 		{name: "reload", args: "NAME...", group: groupServices,
 			summary: "tell services to read their own configuration again",
 			long: `Sends the signal or runs the command of [reload]. To make abide read its definitions

@@ -91,6 +91,7 @@ const (
 	Adopt    Verb = "adopt"   // a process that runs already becomes a service
 	Release  Verb = "release" // its process goes on without abide
 	Upgrade  Verb = "upgrade"
+	Roll     Verb = "roll" // the next run starts beside the present one and takes its place
 )
 
 // Request asks for a verb. ID makes it repeatable: a second request with the

@@ -15,7 +15,7 @@ import (
 // lower ones.
 var roleOf = map[control.Verb]string{
 	control.Start: "operate", control.Stop: "operate", control.Restart: "operate", control.Reload: "operate",
-	control.Signal: "operate", control.Pause: "operate", control.Resume: "operate", control.Clear: "operate",
+	control.Roll: "operate", control.Signal: "operate", control.Pause: "operate", control.Resume: "operate", control.Clear: "operate",
 	control.Release: "owner",
 	control.Enable:  "admin", control.Disable: "admin",
 }

@@ -22,20 +22,7 @@ func (e *Engine) adopt(pages map[string][]byte) error {
 	for _, r := range records {
 		byName[r.Name] = r
 	}
-	for name, blob := range pages {
-		st, kept, err := readPage(blob)
-		if err != nil {
-			e.record(name, 0, "state", err.Error(), nil)
-			if s := e.known(name); s != nil {
-				s.unread = true
-			}
-			continue
-		}
-		e.asked.last = max(e.asked.last, kept.Request)
-		if s := e.known(name); s != nil {
-			s.st, s.info, s.adopted, s.gone = st, kept, true, kept.Gone
-		}
-	}
+	e.placePages(pages)
 	e.rebuild(byName)
 	for _, r := range records {
 		e.noteHeld(r)
@@ -47,19 +34,18 @@ func (e *Engine) adopt(pages map[string][]byte) error {
 		if isAux(r.Name) || e.handing(r.Name) {
 			continue
 		}
-		if s := e.known(r.Name); s != nil {
+		if s := e.recorded(r, byName); s != nil {
 			e.reconcile(s, r)
-		} else {
-			e.setAside(r)
 		}
 	}
-	for name, s := range e.services {
-		if _, recorded := byName[name]; !recorded && s.adopted && !e.handing(name) {
-			e.reconcile(s, Record{Name: name})
+	for s := range e.everyRun {
+		if _, recorded := byName[s.slot]; !recorded && s.adopted && !e.handing(s.slot) {
+			e.reconcile(s, Record{Name: s.slot})
 		}
 		e.arm(s)
 	}
 	e.settle()
+	e.resumeRolls()
 	if len(e.unclaimed) == 0 {
 		e.Post(e.claimSome)
 	} else {
@@ -82,10 +68,13 @@ func (e *Engine) setAside(r Record) {
 func (e *Engine) takeUp(s *service) {
 	r, waits := e.undefined[s.name]
 	if !waits {
-		return
+		if r, waits = e.undefined[s.otherSlot()]; !waits {
+			return
+		}
+		s.slot = r.Name
 	}
-	delete(e.undefined, s.name)
-	if blob := e.ports.Snapshot.All()[s.name]; blob != nil {
+	delete(e.undefined, s.slot)
+	if blob := e.ports.Snapshot.All()[s.slot]; blob != nil {
 		if st, kept, err := readPage(blob); err == nil {
 			kept.Gone = false
 			s.st, s.info, s.adopted = st, kept, true
@@ -259,13 +248,4 @@ func (e *Engine) adoptAux(r Record) {
 		a.ended = &r.Exit
 		e.later(func() { _ = e.ports.Keeper.Ack(r.Name, r.Run) })
 	}
-}
-
-func isAux(name string) bool {
-	for i := range name {
-		if name[i] == '/' {
-			return true
-		}
-	}
-	return false
 }

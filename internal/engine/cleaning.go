@@ -39,7 +39,7 @@ func (e *Engine) sendStep(s *service, run uint64, step int) {
 		s.group.SignalAll(signo)
 		return
 	}
-	if err := e.ports.Keeper.SignalOnce(s.name, run, signo, ToMain, onceOfStep(run, step)); err != nil {
+	if err := e.ports.Keeper.SignalOnce(s.slot, run, signo, ToMain, onceOfStep(run, step)); err != nil {
 		e.record(s.name, run, "state", fmt.Sprintf("cannot send %s: %v", model.SignalName(signo), err), nil)
 	}
 }
@@ -56,7 +56,7 @@ func (e *Engine) kill(s *service, run uint64, mainOnly bool) {
 	if s.info.Pid != 0 || s.st.Phase == core.Stopping {
 		// The main process goes first and through the keeper, whose pidfd cannot
 		// mean another process.
-		_ = e.ports.Keeper.Signal(s.name, run, sigKILL, ToMain)
+		_ = e.ports.Keeper.Signal(s.slot, run, sigKILL, ToMain)
 	}
 	if group := s.group; group != nil && !mainOnly {
 		go group.Kill(context.Background())

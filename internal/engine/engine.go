@@ -67,7 +67,8 @@ type Engine struct {
 	timer    *time.Timer
 	armedFor core.Time
 
-	undefined  map[string]Record // what the keeper knows of services that nothing defines
+	hidden     map[string]*service // the other halves of rolls, by slot
+	undefined  map[string]Record   // what the keeper knows of services that nothing defines
 	aux        map[string]*auxRun
 	complained map[string]bool // kinds of trouble of our own that were said
 	refusals   map[int]int     // attempts that were not permitted, by uid
@@ -119,6 +120,7 @@ func New(opts Options, ports Ports) *Engine {
 		ports:      ports,
 		inbox:      newMailbox(),
 		services:   map[string]*service{},
+		hidden:     map[string]*service{},
 		undefined:  map[string]Record{},
 		aux:        map[string]*auxRun{},
 		complained: map[string]bool{},
@@ -209,6 +211,11 @@ func (e *Engine) feed(s *service, ev core.Event) {
 // with the step.
 func (e *Engine) feedPart(s *service, ev core.Event, request uint64) {
 	ev.Rand = rand.Uint32()
+	if s.info.Roll == rollNone && endsRun(ev) {
+		if next := e.settleRoll(s); ev.Kind != core.EvExited {
+			s = next
+		}
+	}
 	because := e.because
 	if because == 0 && !rootEvent(s, ev) {
 		because = s.info.Chain
@@ -219,10 +226,13 @@ func (e *Engine) feedPart(s *service, ev core.Event, request uint64) {
 // settle steps queued events until none is left, then looks at what changed as a
 // whole: waiting requests, the shutdown, an essential service's end.
 func (e *Engine) settle() {
-	if len(e.queue) == 0 {
-		e.because = 0
-		return
+	for len(e.queue) > 0 {
+		e.settleQueue()
 	}
+	e.because = 0
+}
+
+func (e *Engine) settleQueue() {
 	touched := make([]*service, 0, 8)
 	for i := 0; i < len(e.queue); i++ {
 		p := e.queue[i]
@@ -241,7 +251,7 @@ func (e *Engine) settle() {
 		e.look(s)
 	}
 	e.because = 0
-	e.lookAtAll()
+	e.lookAtAll() // which may feed more
 }
 
 // step runs the core once for one service. The new state is on its page before

@@ -14,7 +14,7 @@ import (
 // keeper until it is acknowledged, which happens after our page has it: with the
 // next spawn in one message, or in look when there is none.
 func (e *Engine) Exited(x Exit) {
-	s := e.services[x.Name]
+	s := e.inSlot(x.Name)
 	if s == nil {
 		if r, waits := e.undefined[x.Name]; waits && r.Run == x.Run {
 			// Its end stays with the keeper for whoever defines it again: what the
@@ -44,7 +44,7 @@ func (e *Engine) Exited(x Exit) {
 		s.fault = reason
 		e.ports.Logs.Note(s.name, x.Run, reason)
 		e.record(s.name, x.Run, "spawn", reason, nil)
-		e.endLog(s.name, x.Run)
+		e.endLog(s.slot, x.Run)
 		if s.st.Live() {
 			// It has been told as spawned: that was abide-exec.
 			e.feed(s, core.Event{Kind: core.EvExited, Run: x.Run, End: core.Failure, At: core.Time(x.Boot)})
@@ -63,7 +63,7 @@ func (e *Engine) Exited(x Exit) {
 	e.record(s.name, x.Run, "exit", text, exitFields(s.info.Last, x))
 	e.feed(s, core.Event{Kind: core.EvExited, Run: x.Run, End: end, At: core.Time(x.Boot)})
 	// The next run is ordered before anything else is done about the last one.
-	e.later(func() { e.endLog(s.name, x.Run) })
+	e.later(func() { e.endLog(s.slot, x.Run) })
 }
 
 // classify says in the core's words how a run ended, by [restart].

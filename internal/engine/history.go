@@ -86,8 +86,18 @@ func (e *Engine) mayExplain(who control.Who, name, what string) error {
 }
 
 // runList puts runs together from the events of one service, oldest first. Run
-// numbers only grow, so the run of an event is the last one or a new one.
+// numbers only grow; while a service is rolled two runs of it live.
 type runList struct{ list []control.PastRun }
+
+// of returns the run of a number, nil if there is none.
+func (l *runList) of(run uint64) *control.PastRun {
+	for i := len(l.list) - 1; i >= 0 && l.list[i].Run >= run; i-- {
+		if l.list[i].Run == run {
+			return &l.list[i]
+		}
+	}
+	return nil
+}
 
 func (l *runList) add(ev *control.Event) {
 	if n := len(l.list); n == 0 || l.list[n-1].Run < ev.Run {
@@ -96,8 +106,8 @@ func (l *runList) add(ev *control.Event) {
 		}
 		l.list = append(l.list, control.PastRun{Run: ev.Run})
 	}
-	r := &l.list[len(l.list)-1]
-	if r.Run != ev.Run {
+	r := l.of(ev.Run)
+	if r == nil {
 		return
 	}
 	switch ev.Kind {

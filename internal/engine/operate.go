@@ -89,14 +89,14 @@ func (e *Engine) carryOutOne(req control.Request, name string) (control.Outcome,
 	}
 	note := ""
 	switch req.Verb {
-	case control.Start, control.Restart, control.Enable:
+	case control.Start, control.Restart, control.Enable, control.Roll:
 		if s == nil {
 			if err := e.permitAll(req); err != nil {
 				return unknown(name), nil
 			}
 		}
 		var failed *control.Outcome
-		s, note, failed = e.freshen(name, req.Verb == control.Restart)
+		s, note, failed = e.freshen(name, req.Verb == control.Restart || req.Verb == control.Roll)
 		if failed != nil && (s == nil || failed.Code == control.Unknown || !s.lives()) {
 			return *failed, nil
 		}
@@ -112,6 +112,10 @@ func (e *Engine) carryOutOne(req control.Request, name string) (control.Outcome,
 }
 
 func (e *Engine) verb(req control.Request, s *service, note string) (control.Outcome, *waiter) {
+	switch req.Verb {
+	case control.Stop, control.Restart, control.Disable, control.Release, control.Pause:
+		s = e.settleRoll(s)
+	}
 	switch req.Verb {
 	case control.Start:
 		return e.start(req, s, note)
@@ -151,13 +155,15 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 		if !s.lives() || s.info.Pid == 0 {
 			return refuse(s, control.NotRunning, "cannot signal %s: it is not running", s.name), nil
 		}
-		if err := e.ports.Keeper.SignalOnce(s.name, s.st.Run, req.Signal, ToMain, e.request); err != nil {
+		if err := e.ports.Keeper.SignalOnce(s.slot, s.st.Run, req.Signal, ToMain, e.request); err != nil {
 			return refuse(s, control.Failed, "cannot send %s to %s: %v", model.SignalName(req.Signal), s.name, err), nil
 		}
 		e.mark(s)
 		return done(s, "sent "+model.SignalName(req.Signal)), nil
 	case control.Release:
 		return e.releaseProcess(req, s)
+	case control.Roll:
+		return e.roll(req, s, note)
 	case control.Pause, control.Resume:
 		return e.pause(req, s)
 	}
@@ -200,7 +206,7 @@ func (e *Engine) reload(s *service) (control.Outcome, *waiter) {
 		return refuse(s, control.NotRunning, "cannot reload %s: it is %s", s.name, s.stateName()), nil
 	}
 	if s.def.Reload.Command == nil {
-		if err := e.ports.Keeper.SignalOnce(s.name, s.st.Run, s.def.Reload.Signal, ToMain, e.request); err != nil {
+		if err := e.ports.Keeper.SignalOnce(s.slot, s.st.Run, s.def.Reload.Signal, ToMain, e.request); err != nil {
 			return refuse(s, control.Failed, "cannot reload %s: %v", s.name, err), nil
 		}
 		e.mark(s)

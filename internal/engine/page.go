@@ -18,6 +18,7 @@ import (
 //	288  flags u32
 //	292  number of the last request that was carried out u64
 //	300  cursor of the last event of the history about it u64
+//	308  CLOCK_BOOTTIME, ns, since when it is up if a roll brought the run about u64
 //
 // It only grows at its end: an older abide passes over what it does not know, and
 // what a shorter page lacks is zero. A name that begins with a slash is no
@@ -26,7 +27,7 @@ const (
 	pageVersion = 2
 	pageHeader  = 4
 	pageInfo    = pageHeader + core.EncodedSize
-	pageSize    = pageInfo + 80
+	pageSize    = pageInfo + 88
 
 	// The shortest page of this version that was ever written.
 	pageLeast = pageInfo + 72
@@ -37,12 +38,14 @@ const (
 	pageExitKnown = 1 << iota
 	pageExitOOM
 	pageGone
+	pageComing  // hidden half of a roll: the next run
+	pageLeaving // hidden half of a roll: the run before
 )
 
 // persist writes the service's page. It costs a copy of a few hundred bytes.
 func (e *Engine) persist(s *service) {
 	putPage(&e.page, &s.st, &s.info)
-	if err := e.ports.Snapshot.Put(s.name, e.page[:]); err != nil {
+	if err := e.ports.Snapshot.Put(s.slot, e.page[:]); err != nil {
 		e.complainOnce("snapshot", fmt.Sprintf("Cannot keep the state of %s: %v", s.name, err))
 	}
 }
@@ -73,9 +76,16 @@ func putPage(p *[pageSize]byte, st *core.State, i *info) {
 	if i.Gone {
 		flags |= pageGone
 	}
+	switch i.Roll {
+	case rollComing:
+		flags |= pageComing
+	case rollLeaving:
+		flags |= pageLeaving
+	}
 	le.PutUint32(b[60:], flags)
 	le.PutUint64(b[64:], i.Request)
 	le.PutUint64(b[72:], i.Chain)
+	le.PutUint64(b[80:], uint64(i.Upheld))
 }
 
 // readPage reads a page of this version, of a later one that has only grown, or
@@ -111,6 +121,7 @@ func readPage(blob []byte) (core.State, info, error) {
 			Known: flags&pageExitKnown != 0, OOM: flags&pageExitOOM != 0,
 		},
 		Request: le.Uint64(b[64:]), Gone: flags&pageGone != 0, Chain: le.Uint64(b[72:]),
+		Upheld: int64(le.Uint64(b[80:])), Roll: rollOf(flags),
 	}, nil
 }
 
@@ -140,4 +151,14 @@ func readFirstPage(blob *[firstPageSize]byte) (core.State, info, error) {
 			Known: b[60] != 0, OOM: b[61] != 0,
 		},
 	}, nil
+}
+
+func rollOf(flags uint32) rollPart {
+	switch {
+	case flags&pageComing != 0:
+		return rollComing
+	case flags&pageLeaving != 0:
+		return rollLeaving
+	}
+	return rollNone
 }

@@ -95,12 +95,12 @@ func (e *Engine) rebuild(records map[string]Record) {
 	}
 	r := &rebuilding{e: e, known: records, mirror: e.ports.Past.Mirror()}
 	r.lost = e.opts.RecordsLost && (len(r.mirror) > 0 || e.anyPage() || e.ports.Past.Traces())
-	for name := range r.mirror {
-		e.known(name)
+	for slot := range r.mirror {
+		e.known(serviceOf(slot))
 	}
 	for _, name := range sortedKeys(e.services) {
 		s := e.services[name]
-		record, recorded := records[name]
+		record, recorded := records[s.slot]
 		if !r.mayBeLost(s, record, recorded) {
 			continue
 		}
@@ -123,7 +123,7 @@ func (e *Engine) anyPage() bool {
 // mayBeLost tells whether the keeper may not know a run of the service.
 func (r *rebuilding) mayBeLost(s *service, record Record, recorded bool) bool {
 	if !recorded {
-		_, mirrored := r.mirror[s.name]
+		_, mirrored := r.mirror[s.slot]
 		return r.lost || mirrored || s.st.Live()
 	}
 	return !record.Live && s.st.Live() && record.Run < s.st.Run
@@ -133,7 +133,7 @@ func (r *rebuilding) mayBeLost(s *service, record Record, recorded bool) bool {
 // when nothing hints at a run.
 func (r *rebuilding) judge(s *service) (j judgement, decided bool) {
 	past := r.e.ports.Past
-	mirrored, inMirror := r.mirror[s.name]
+	mirrored, inMirror := r.mirror[s.slot]
 	switch {
 	case s.adopted && s.st.Live() && s.info.Pid != 0:
 		run := PastRun{Run: s.st.Run, Pid: int(s.info.Pid), Start: s.info.StartTime}
@@ -232,10 +232,10 @@ func (r *rebuilding) carryOut(s *service, j judgement) {
 			// Its main process has ended unseen; what it left is still to be ended.
 			e.takeOver(s, Record{Name: s.name, Run: s.st.Run, Pid: int(s.info.Pid), StartTime: s.info.StartTime})
 			e.ports.Logs.Note(s.name, s.st.Run, lastWordsLost)
-			e.Exited(Exit{Name: s.name, Run: s.st.Run, Pid: int(s.info.Pid), At: e.wall(), Boot: e.ports.Clock.Boot(), ExecOp: -1})
+			e.Exited(Exit{Name: s.slot, Run: s.st.Run, Pid: int(s.info.Pid), At: e.wall(), Boot: e.ports.Clock.Boot(), ExecOp: -1})
 			e.settle()
 			// That was all: what followed from it is no run that was lost.
-			r.known[s.name] = Record{Name: s.name, Run: s.st.Run}
+			r.known[s.slot] = Record{Name: s.slot, Run: s.st.Run}
 		}
 	case itLives:
 		s.adopted, s.settled, s.handed = true, true, j.run
@@ -244,7 +244,7 @@ func (r *rebuilding) carryOut(s *service, j judgement) {
 		e.reconcile(s, Record{
 			Name: s.name, Run: j.run.Run, Live: true, Pid: j.run.Pid, StartTime: j.run.Start, Began: int64(j.run.Start) * tick,
 		})
-		if err := e.ports.Keeper.Adopt(s.name, j.run.Run, j.run.Pid, j.run.Start); err != nil {
+		if err := e.ports.Keeper.Adopt(s.slot, j.run.Run, j.run.Pid, j.run.Start); err != nil {
 			e.handingRefused(s, j.run.Run, err.Error())
 		}
 	case notCertain:
@@ -275,7 +275,7 @@ func (e *Engine) unsure(s *service, run uint64, why string, pids []int) {
 // handing tells whether the keeper was asked to take over a run of the service that
 // it had no record of, and has not answered.
 func (e *Engine) handing(name string) bool {
-	s := e.services[name]
+	s := e.inSlot(name)
 	return s != nil && s.handed.Pid != 0
 }
 
@@ -287,7 +287,7 @@ func (e *Engine) handingRefused(s *service, run uint64, reason string) {
 		return
 	}
 	if !e.ports.Past.Alive(handed) {
-		e.Exited(Exit{Name: s.name, Run: run, Pid: handed.Pid, At: e.wall(), Boot: e.ports.Clock.Boot(), ExecOp: -1})
+		e.Exited(Exit{Name: s.slot, Run: run, Pid: handed.Pid, At: e.wall(), Boot: e.ports.Clock.Boot(), ExecOp: -1})
 		return
 	}
 	e.unsure(s, run, fmt.Sprintf("the keeper does not take over pid %d: %s", handed.Pid, reason), []int{handed.Pid})
@@ -324,7 +324,7 @@ func (e *Engine) mirror(s *service) {
 		return
 	}
 	s.mirrored = now
-	e.ports.Mirror.Set(s.name, now.Run, now.Pid, now.Start)
+	e.ports.Mirror.Set(s.slot, now.Run, now.Pid, now.Start)
 }
 
 // MainPid is the pid of a service's main process as far as it is known, 0 if none

@@ -44,7 +44,7 @@ func (e *Engine) releaseProcess(req control.Request, s *service) (control.Outcom
 // its output is taken care of. Abide does not end before.
 func (e *Engine) letGo(s *service, then func()) {
 	run := s.wish.Released.Run
-	if err := e.ports.Keeper.Release(s.name, run); err != nil {
+	if err := e.ports.Keeper.Release(s.slot, run); err != nil {
 		e.record(s.name, run, "state", fmt.Sprintf("cannot release its process: %v", err), nil)
 	}
 	e.feed(s, core.Event{Kind: core.EvReleased, Run: run})
@@ -130,7 +130,7 @@ func (e *Engine) drain(s *service, r state.Released, pipes ...string) {
 		plan.Pipes[i] = path
 	}
 	if plan.Pipes == [2]string{} || r.Pid == 0 {
-		_ = e.ports.Keeper.Drop(s.name, r.Run)
+		_ = e.ports.Keeper.Drop(s.slot, r.Run)
 		return
 	}
 	slot := drainSlot(s.name)
@@ -177,7 +177,7 @@ func (e *Engine) drainEnded(s *service, r state.Released, pipes []string, x Exit
 	if reason != "" {
 		e.record(s.name, r.Run, "log", "the output of the released process is not taken any more: "+reason, nil)
 	}
-	_ = e.ports.Keeper.Drop(s.name, r.Run)
+	_ = e.ports.Keeper.Drop(s.slot, r.Run)
 }
 
 // endDrain ends what empties the pipes that a service was released with, and calls
@@ -190,7 +190,7 @@ func (e *Engine) endDrain(s *service, then func()) {
 		return
 	}
 	a.done = func(Exit, string) {
-		_ = e.ports.Keeper.Drop(s.name, r.Run)
+		_ = e.ports.Keeper.Drop(s.slot, r.Run)
 		then()
 	}
 	if err := e.ports.Keeper.Signal(a.slot, a.run, sigTERM, ToMain); err != nil {

@@ -121,7 +121,7 @@ func (e *Engine) resume(r *request) {
 		s := e.services[it.name]
 		switch {
 		case it.outcome != nil:
-		case s != nil && s.info.Request >= r.seq:
+		case s != nil && e.carriedOut(s) >= r.seq:
 			e.rejoin(r, it, s)
 		default:
 			part := r.req
@@ -157,6 +157,8 @@ func (e *Engine) rejoin(r *request, it *item, s *service) {
 		wait(waitUp)
 	case control.Stop:
 		wait(waitDown)
+	case control.Roll:
+		wait(waitRoll)
 	case control.Run:
 		wait(waitSpawned)
 	case control.Enable:

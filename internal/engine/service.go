@@ -14,6 +14,7 @@ import (
 // service is all the engine knows of one service. Only the loop touches it.
 type service struct {
 	name string
+	slot string         // under which the keeper and the snapshot know it, see roll.go
 	def  *model.Service // what is applied; kept while a removed service still stops
 	cfg  core.Config
 	st   core.State
@@ -30,17 +31,18 @@ type service struct {
 	handed    PastRun   // a run without a record that the keeper was asked to take over
 	mirrored  PastRun   // what the mirror was told last
 
-	group    Group     // of the run that lives or is being cleaned up
-	groupRun uint64    // whose it is
-	adopting *adoption // a process on its way to being its run
-	outside  bool      // its output may go elsewhere, see Engine.elsewhere
-	program  *Program  // of the last spawn, to put failures into words
-	strays   []Stray
-	fault    string // why it could not be started, in full
-	hint     string // what to do about that
-	stuck    bool   // fault is about what its last run left behind
-	refusal  int    // what a shell would exit with for that, 0 if nobody says
-	reading  bool   // a goroutine compiles its program
+	group     Group     // of the run that lives or is being cleaned up
+	groupRun  uint64    // whose it is
+	adopting  *adoption // a process on its way to being its run
+	outside   bool      // its output may go elsewhere, see Engine.elsewhere
+	program   *Program  // of the last spawn, to put failures into words
+	strays    []Stray
+	fault     string // why it could not be started, in full
+	hint      string // what to do about that
+	stuck     bool   // fault is about what its last run left behind
+	rollFault string // why the last roll failed
+	refusal   int    // what a shell would exit with for that, 0 if nobody says
+	reading   bool   // a goroutine compiles its program
 
 	acked     uint64 // the last run whose exit the keeper may forget
 	waiters   []*waiter
@@ -60,7 +62,9 @@ type info struct {
 	Last      lastExit
 	Request   uint64 // number of the last operator's request that was carried out on it
 	Chain     uint64 // cursor of the last event of the history about it
-	Gone      bool   // its definition was removed
+	Upheld    int64  // CLOCK_BOOTTIME, ns: since when it is up, if a roll brought this run about; 0: since the run began
+	Roll      rollPart
+	Gone      bool // its definition was removed
 }
 
 // lastExit is how the last run ended; Run 0 means that none has yet.
@@ -115,7 +119,7 @@ func (e *Engine) add(name string, def *model.Service) *service {
 		s.define(def)
 		return s
 	}
-	s = &service{name: name, heapIndex: -1, wish: e.ports.Wishes.Get(name)}
+	s = &service{name: name, slot: name, heapIndex: -1, wish: e.ports.Wishes.Get(name)}
 	e.services[name] = s
 	s.info.Since = e.wall().UnixNano()
 	s.define(def)
@@ -163,7 +167,7 @@ var restartWhen = map[model.RestartWhen]core.When{
 // account keeps what status shows of a run.
 func (s *service) account(old core.State) {
 	if s.st.Run != old.Run {
-		s.info.SentStep = 0
+		s.info.SentStep, s.info.Upheld = 0, 0
 	}
 	if !s.st.Live() {
 		s.info.Pid = 0
@@ -225,20 +229,29 @@ func (e *Engine) tidy() {
 // look does what follows from a service's new state as a whole: its exit is
 // acknowledged, who waits for it is answered, what is gone is forgotten.
 func (e *Engine) look(s *service) {
-	if e.services[s.name] != s {
+	if e.inSlot(s.slot) != s {
 		return
 	}
 	if s.info.Last.Run > s.acked && s.st.Phase != core.Spawning {
-		_ = e.ports.Keeper.Ack(s.name, s.info.Last.Run)
+		_ = e.ports.Keeper.Ack(s.slot, s.info.Last.Run)
 		s.acked = s.info.Last.Run
 	}
-	// A check may answer and so take the waiter off the list.
-	for _, w := range slices.Clone(s.waiters) {
-		e.check(w)
+	if s.info.Roll != rollNone {
+		e.lookAtRoll(s)
+		return
 	}
+	e.checkWaiters(s)
 	e.watchEssential(s)
 	if s.gone && !s.busy() {
 		e.forget(s)
+	}
+}
+
+// checkWaiters looks who of those that wait for a service is to be answered.
+func (e *Engine) checkWaiters(s *service) {
+	// A check may answer and so take the waiter off the list.
+	for _, w := range slices.Clone(s.waiters) {
+		e.check(w)
 	}
 }
 
@@ -250,10 +263,10 @@ func (e *Engine) forget(s *service) {
 		s.st.Deadline = 0
 		e.arm(s)
 	}
-	_ = e.ports.Keeper.Forget(s.name)
+	_ = e.ports.Keeper.Forget(s.slot)
 	e.ports.Logs.Forget(s.name)
 	// Last: the page says that it is to be forgotten.
-	e.ports.Snapshot.Delete(s.name)
+	e.ports.Snapshot.Delete(s.slot)
 }
 
 func (i *info) since() time.Time { return time.Unix(0, i.Since) }

@@ -43,7 +43,7 @@ func (e *Engine) Shutdown(code int, why string) {
 // stopAll carries a shutdown out, be it new or a former engine's.
 func (e *Engine) stopAll() {
 	sd := e.stopping
-	for _, s := range e.services {
+	for s := range e.everyRun {
 		e.feedPart(s, core.Event{Kind: core.EvStop}, 0)
 		if sd.hurried {
 			e.feedPart(s, core.Event{Kind: core.EvHurry}, 0)
@@ -109,7 +109,7 @@ func (e *Engine) hurry(why string) {
 	sd.hurried = true
 	e.putOwn(shutdownPage, sd.encode(false))
 	e.record("", 0, "abide", "hurrying the shutdown: "+why, nil)
-	for _, s := range e.services {
+	for s := range e.everyRun {
 		e.feedPart(s, core.Event{Kind: core.EvHurry}, 0)
 	}
 }
@@ -147,7 +147,7 @@ func (e *Engine) finishIfIdle() {
 	if sd == nil || e.done || e.beginning || len(e.queue) > 0 || e.detaching > 0 {
 		return
 	}
-	for _, s := range e.services {
+	for s := range e.everyRun {
 		if s.busy() {
 			return
 		}
@@ -164,8 +164,8 @@ func (e *Engine) finishIfIdle() {
 	}
 	// The next abide on this run directory starts anew; only wishes outlive us. An
 	// engine that this keeper starts meanwhile has to end as we do.
-	for name := range e.services {
-		e.ports.Snapshot.Delete(name)
+	for s := range e.everyRun {
+		e.ports.Snapshot.Delete(s.slot)
 	}
 	e.ports.Snapshot.Delete(bootPage)
 	e.putOwn(shutdownPage, sd.encode(true))
@@ -270,7 +270,7 @@ func (e *Engine) Signaled(signo int, count uint32) {
 	case e.opts.Mode == ModeInit:
 		for _, s := range e.services {
 			if s.def != nil && s.def.Essential && s.lives() {
-				_ = e.ports.Keeper.Signal(s.name, s.st.Run, signo, ToMain)
+				_ = e.ports.Keeper.Signal(s.slot, s.st.Run, signo, ToMain)
 			}
 		}
 	}

@@ -94,7 +94,7 @@ func (e *Engine) order(s *service, run uint64, program *Program, pipes svlog.Pip
 	}
 	s.program = program
 	o := Order{
-		Name: s.name, Run: run, Program: program.Bytes, Slow: program.Slow,
+		Name: s.slot, Run: run, Program: program.Bytes, Slow: program.Slow,
 		CgroupFD: s.group.DirFD(), AckRun: s.info.Last.Run,
 	}
 	if pipes.Out.ReadFD >= 0 {
@@ -121,7 +121,7 @@ func (e *Engine) runContext(name string, run uint64, pipes svlog.Pipes, group Gr
 func (e *Engine) spawnFailed(s *service, run uint64, reason string) {
 	s.fault = reason
 	e.ports.Logs.Note(s.name, run, reason)
-	e.endLog(s.name, run)
+	e.endLog(s.slot, run)
 	if s.group != nil {
 		s.group.Remove()
 		s.group = nil
@@ -132,7 +132,7 @@ func (e *Engine) spawnFailed(s *service, run uint64, reason string) {
 
 // Spawned is the keeper's answer: the process lives.
 func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
-	s := e.services[name]
+	s := e.inSlot(name)
 	if s != nil && s.adopting != nil && s.adopting.run == run {
 		e.adoptionTaken(s)
 		return
@@ -153,7 +153,7 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 	if s.group != nil {
 		s.group.SetMain(pid, start)
 	}
-	e.record(name, run, "spawn", fmt.Sprintf("started, pid %d", pid), map[string]string{pidField: strconv.Itoa(pid)})
+	e.record(s.name, run, "spawn", fmt.Sprintf("started, pid %d", pid), map[string]string{pidField: strconv.Itoa(pid)})
 	e.feed(s, core.Event{Kind: core.EvSpawned, Run: run})
 }
 
@@ -161,7 +161,7 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 // program that failed, or -1; reason is the keeper's own word for refusals that
 // are not the program's.
 func (e *Engine) Refused(name string, run uint64, op int, errno int, reason string) {
-	s := e.services[name]
+	s := e.inSlot(name)
 	if s == nil {
 		e.auxEnded(name, run, Exit{ExecOp: op, ExecErr: errno})
 		return
@@ -200,10 +200,10 @@ func (e *Engine) explainSpawn(s *service, op, errno int, reason string) string {
 
 // endLog lets the log of a run end: once it is read to its end the keeper may
 // close its copies.
-func (e *Engine) endLog(name string, run uint64) {
-	e.ports.Logs.Ended(name, run, func() {
+func (e *Engine) endLog(slot string, run uint64) {
+	e.ports.Logs.Ended(serviceOf(slot), run, func() {
 		e.Post(func() {
-			_ = e.ports.Keeper.Drop(name, run)
+			_ = e.ports.Keeper.Drop(slot, run)
 		})
 	})
 }

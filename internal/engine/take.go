@@ -19,6 +19,7 @@ import (
 // refuses a second copy and a number that has passed to another process. What
 // takes long follows in a goroutine; only then the core is told.
 type adoption struct {
+	slot    string
 	run     uint64
 	pid     int
 	start   uint64
@@ -59,9 +60,9 @@ func (e *Engine) adoptProcess(req control.Request) ([]control.Outcome, []*waiter
 	a.from = e.releasedAs(p.Pid, p.Start)
 	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started = false, true })
 	a.waiter = e.waitFor(s, waitCommand, a.run, "")
-	s.adopting = a
+	s.adopting, a.slot = a, s.slot
 	s.info.UID, s.info.GID = int32(p.UIDs[1]), int32(p.GIDs[1])
-	if err := e.ports.Keeper.Adopt(s.name, a.run, a.pid, a.start); err != nil {
+	if err := e.ports.Keeper.Adopt(s.slot, a.run, a.pid, a.start); err != nil {
 		e.adoptionRefused(s, fmt.Sprintf("the keeper does not take the order: %v", err))
 	}
 	return nil, []*waiter{a.waiter}, nil
@@ -338,7 +339,7 @@ func (e *Engine) takeOutput(name string, a *adoption, stream Stream, seen outsid
 		return notOurs(": " + err.Error())
 	}
 	// The keeper holds it first: with no reader left the process would meet SIGPIPE.
-	if err := e.ports.Keeper.Keep(name, a.run, uint32(stream), fd); err != nil {
+	if err := e.ports.Keeper.Keep(a.slot, a.run, uint32(stream), fd); err != nil {
 		e.complainAside("hold", fmt.Sprintf("Cannot have the output of %s held: %v", name, err))
 	}
 	if err := e.ports.Logs.AdoptFD(name, a.run, stream, fd, spec); err != nil {
@@ -354,7 +355,7 @@ func (e *Engine) takeBack(name string, a *adoption, stream Stream, seen outside.
 	if err != nil {
 		return notOurs(": " + err.Error())
 	}
-	if err := e.ports.Keeper.Keep(name, a.run, uint32(stream), fd); err != nil {
+	if err := e.ports.Keeper.Keep(a.slot, a.run, uint32(stream), fd); err != nil {
 		e.complainAside("hold", fmt.Sprintf("Cannot have the output of %s held: %v", name, err))
 	}
 	if err := e.ports.Logs.Reclaim(seen.Target, name, a.run, stream); err != nil {

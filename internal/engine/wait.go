@@ -20,6 +20,7 @@ const (
 	waitDown                    // nothing of it lives
 	waitCommand                 // somebody calls finish
 	waitState                   // the named state is reached
+	waitRoll                    // a roll is over
 )
 
 // aLook is how much longer than its first moment a start without [ready] is
@@ -89,7 +90,7 @@ func (e *Engine) check(w *waiter) {
 	}
 	switch w.kind {
 	case waitDown:
-		if !s.busy() {
+		if h := e.hidden[s.otherSlot()]; !s.busy() && (h == nil || !h.busy()) {
 			e.finish(w, e.downOutcome(s))
 		}
 	case waitSpawned:
@@ -104,6 +105,8 @@ func (e *Engine) check(w *waiter) {
 		}
 	case waitUp:
 		e.checkUp(w)
+	case waitRoll:
+		e.checkRoll(w)
 	}
 }
 

@@ -37,7 +37,7 @@ const MaxBody = 2 << 20
 var ServiceVerbs = []control.Verb{
 	control.Start, control.Stop, control.Restart, control.Reload, control.Enable,
 	control.Disable, control.Clear, control.Signal, control.Pause, control.Resume,
-	control.Release,
+	control.Release, control.Roll,
 }
 
 // Action is the body of every action. Verb and Names are read by PathActions
