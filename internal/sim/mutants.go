@@ -60,7 +60,7 @@ var Mutants = []Mutant{
 	},
 	{
 		"an exit is not acknowledged when nothing follows it", "internal/engine/service.go",
-		"		_ = e.ports.Keeper.Ack(s.name, s.info.Last.Run)\n", "",
+		"		_ = e.ports.Keeper.Ack(s.slot, s.info.Last.Run)\n", "",
 	},
 	{
 		"leftovers are not looked for", "internal/engine/cleaning.go",
