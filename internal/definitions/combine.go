@@ -60,7 +60,7 @@ func (c *combiner) service(name, template string, main chosen, above []*piece) {
 		c.add(name, c.withDotEnv(main.service), main.diags, inputs)
 		return
 	}
-	p := native.Parts{Name: name, Template: template, Layers: append(layersOf(c.g.layers, name), main.tree), Files: []string{main.at.File}, Settings: c.g.settings}
+	p := native.Parts{Name: name, Template: template, Common: commonOf(c.g.layers, name), Layers: []*tomltree.Value{main.tree}, Files: []string{main.at.File}, Settings: c.g.settings}
 	diags := slices.Clone(main.diags)
 	own := name
 	if template != "" {
@@ -104,20 +104,20 @@ func (c *combiner) template(name string, mains map[string]chosen) {
 	inputs := slices.Clone(main.inputs)
 	dropIns := c.dropIns(name, main.layer)
 	broken := slices.Clone(main.broken)
-	layers := append(layersOf(c.g.layers, name), main.tree)
+	layers := []*tomltree.Value{main.tree}
 	for _, d := range dropIns {
 		broken = append(broken, d.broken...)
 		layers = append(layers, d.tree)
 		inputs = append(inputs, d.inputs...)
 	}
-	var instances []string
+	var copies native.Copies
 	if broken == nil {
 		layers = slices.DeleteFunc(layers, func(v *tomltree.Value) bool { return v == nil })
-		parts := native.Parts{Name: name, Layers: layers, Files: []string{main.at.File}, Settings: c.g.settings}
+		parts := native.Parts{Name: name, Common: commonOf(c.g.layers, name), Layers: layers, Files: []string{main.at.File}, Settings: c.g.settings}
 		var diags diag.List
-		if instances, diags = native.Instances(parts); diags.HasErrors() {
+		if copies, diags = native.CopiesOf(parts); diags.HasErrors() {
 			broken = diags
-		} else if len(instances) == 0 {
+		} else if len(copies.Instances) == 0 {
 			_, diags = native.BuildAll(parts, main.at)
 			c.list = append(c.list, diags...)
 			if diags.HasErrors() {
@@ -129,7 +129,7 @@ func (c *combiner) template(name string, mains map[string]chosen) {
 		c.broken(name, broken, inputs)
 		return
 	}
-	for _, instance := range instances {
+	for _, instance := range copies.Instances {
 		full := name + instance
 		if err := model.ValidName(full); err != nil {
 			c.broken(name, diag.List{{Pos: main.at, Severity: diag.Error, Code: "bad-name", Message: err.Error()}}, inputs)

@@ -337,7 +337,7 @@ func (g *gatherer) project(f *found, path string, data []byte, in []input) {
 	if diags.HasErrors() {
 		g.lost = append(g.lost, path)
 	}
-	if project.Defaults != nil && g.only == nil {
+	if g.only == nil {
 		_, diags := native.CheckDefaults(project, g.settings)
 		g.list = append(g.list, diags...)
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/abide-project/abide/internal/diag"
 	"github.com/abide-project/abide/internal/format/native"
-	"github.com/abide-project/abide/internal/format/tomltree"
 	"github.com/abide-project/abide/internal/model"
 )
 
@@ -258,12 +257,12 @@ func (c *projectCache) drop() {
 	c.project, c.diags = nil, nil
 }
 
-// layersOf are the trees that come before a service's own definition.
-func layersOf(layers []*found, name string) []*tomltree.Value {
-	var out []*tomltree.Value
+// commonOf is what comes before a service's own definition.
+func commonOf(layers []*found, name string) native.Common {
+	var out native.Common
 	for _, f := range layers {
 		for _, p := range f.projects {
-			out = append(out, p.Layers(name)...)
+			out.Add(p.Common(name))
 		}
 	}
 	return out

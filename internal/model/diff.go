@@ -45,7 +45,6 @@ var fields = []field{
 	{"enabled", Applies, func(s *Service) any { return s.Enabled }},
 	{"essential", Applies, func(s *Service) any { return s.Essential }},
 	{"pid_file", Applies, func(s *Service) any { return s.PidFile }},
-	{"scale", Applies, func(s *Service) any { return s.Scale }},
 	{"directory", Restarts, func(s *Service) any {
 		if s.Directory == "" {
 			return s.Root
@@ -123,6 +122,7 @@ var fields = []field{
 	{"rlimits", Applies, func(s *Service) any { return s.Rlimits }},
 	{"on_failure", Applies, func(s *Service) any { return s.OnFailure }},
 	{"operators", Applies, func(s *Service) any { return s.Operators }},
+	{"operators", Applies, func(s *Service) any { return s.Grants }},
 }
 
 // Diff lists the keys in which b differs from a, in the order of FORMAT.md. An

@@ -178,8 +178,6 @@ func CheckExpand(text string, anyName bool, at func(offset int) diag.Pos) diag.L
 	}
 	for _, v := range vars {
 		switch {
-		case v.Name == "credentials_dir":
-			l.Add(diag.Error, at(v.Offset), "expansion", "", "cannot expand ${credentials_dir}: this version has no [credentials] yet")
 		case anyName || slices.Contains(Builtins, v.Name) || v.HasDefault:
 		default:
 			hint := "the names known here are " + strings.Join(Builtins, " ")

@@ -4,6 +4,7 @@
 package model
 
 import (
+	"maps"
 	"time"
 
 	"github.com/abide-project/abide/internal/diag"
@@ -38,7 +39,6 @@ type Service struct {
 	Enabled     bool
 	Essential   bool
 	PidFile     string // Forking: where the program writes its main process's number; "" if nowhere
-	Scale       int    // how many numbered copies a template has, 0 if it does not say
 
 	Directory string // "" means the default of the instance's scope
 	User      string // name or number, "" means abide's own
@@ -79,6 +79,7 @@ type Service struct {
 	Rlimits     []Rlimit // sorted by name
 	OnFailure   OnFailure
 	Operators   Operators
+	Grants      []Grant // which of Operators came by patterns of abide.toml
 
 	// Origin tells for a key path ("restart.backoff.max") where its value came
 	// from. A key that stands on its default has no entry.
@@ -268,3 +269,29 @@ type Rlimit struct {
 // Operators says who may do what: role or verb to a list of "*", "user:x",
 // "group:x".
 type Operators map[string][]string
+
+// Grant is what the table [operators."PATTERN"] of an abide.toml says for one
+// role, where the service's own definition says nothing. Pattern is "" for what
+// would hold without any pattern. Of one role the last grant counts.
+type Grant struct {
+	Pattern string
+	Role    string
+	Who     []string
+}
+
+// GrantedBy is who may do what if only those patterns count that holds is true
+// for.
+func (s *Service) GrantedBy(holds func(pattern string) bool) Operators {
+	out := maps.Clone(s.Operators)
+	for _, g := range s.Grants {
+		if g.Pattern != "" && !holds(g.Pattern) {
+			continue
+		}
+		if len(g.Who) == 0 && g.Pattern == "" {
+			delete(out, g.Role)
+			continue
+		}
+		out[g.Role] = g.Who
+	}
+	return out
+}

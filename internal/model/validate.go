@@ -36,6 +36,12 @@ func Validate(s *Service) diag.List {
 	v.log()
 	v.rlimits()
 	v.operators()
+	v.needs()
+	v.hooks()
+	v.ready()
+	v.health()
+	v.surroundings()
+	v.onFailure()
 	return v.list
 }
 
@@ -90,8 +96,10 @@ func (v *validator) text(key, value string) {
 func (v *validator) program() {
 	s := v.s
 	switch {
-	case s.Kind != Daemon && s.Kind != Task:
-		v.fail("kind", "not-supported", "", "cannot use kind = %q: this version runs daemons and tasks", s.Kind)
+	case s.Kind > Target:
+		v.fail("kind", "bad-value", "", "cannot use a kind numbered %d: there is none", s.Kind)
+	case s.Kind == Target:
+		v.target()
 	case s.Shell && strings.TrimSpace(s.Script) == "":
 		v.fail("command", "missing", "", "cannot run %s: its command is empty", s.Name)
 	case s.Shell:
@@ -103,6 +111,38 @@ func (v *validator) program() {
 	}
 	for _, arg := range s.Command {
 		v.text("command", arg)
+	}
+	if s.PidFile != "" {
+		v.text("pid_file", s.PidFile)
+		v.absolute("pid_file", s.PidFile)
+		if s.Kind != Forking {
+			v.fail("pid_file", "conflict", `write kind = "forking" if its program leaves the foreground`, "cannot use pid_file: %s is a %s", s.Name, s.Kind)
+		}
+	}
+}
+
+// target refuses what a set of services cannot have.
+func (v *validator) target() {
+	s := v.s
+	for _, t := range []struct {
+		key   string
+		given bool
+	}{
+		{"command", len(s.Command) > 0 || s.Script != ""},
+		{"essential", s.Essential},
+		{"ready", s.Ready.Signed() || s.Ready.After > 0},
+		{"health", s.Health.Checks() || s.Health.Watchdog > 0},
+		{"directories", s.Directories.any()},
+		{"credentials", len(s.Credentials) > 0},
+	} {
+		if t.given {
+			v.fail(t.key, "conflict", "a target is a name for a set and runs nothing", "cannot use %s: %s is a target", t.key, s.Name)
+		}
+	}
+	for _, hooks := range s.Hooks.byKey() {
+		if len(hooks.list) > 0 {
+			v.fail(hooks.key, "conflict", "a target is a name for a set and runs nothing", "cannot use %s: %s is a target", hooks.key, s.Name)
+		}
 	}
 }
 
@@ -263,32 +303,55 @@ func ValidPrincipal(p string) bool {
 // CheckExpand instead.
 func ValidateExpansions(s *Service) diag.List {
 	var list diag.List
-	check := func(key, text string, anyName bool) {
+	s.expandable(func(key, text string, anyName bool) {
 		list = append(list, CheckExpand(text, anyName, func(int) diag.Pos { return s.At(key) })...)
+	})
+	return list
+}
+
+// expandable visits every text in which ${...} is replaced at a start. With
+// anyName it may name variables of the service's environment too.
+func (s *Service) expandable(visit func(key, text string, anyName bool)) {
+	argv := func(key string, argv []string) {
+		for _, arg := range argv {
+			visit(key, arg, true)
+		}
 	}
-	for _, arg := range s.Command {
-		check("command", arg, true)
+	argv("command", s.Command)
+	argv("stop.command", s.Stop.Command)
+	argv("reload.command", s.Reload.Command)
+	argv("ready.exec", s.Ready.Exec)
+	argv("health.exec", s.Health.Exec)
+	for _, hooks := range s.Hooks.byKey() {
+		for _, h := range hooks.list {
+			argv(hooks.key, h.Command)
+		}
 	}
-	for _, arg := range s.Stop.Command {
-		check("stop.command", arg, true)
+	if h := s.OnFailure.Command; h != nil {
+		argv("on_failure.command", h.Command)
 	}
-	for _, arg := range s.Reload.Command {
-		check("reload.command", arg, true)
+	for _, t := range []struct{ key, text string }{
+		{"directory", s.Directory}, {"pid_file", s.PidFile},
+		{"ready.tcp", s.Ready.TCP}, {"ready.http", s.Ready.HTTP}, {"ready.file", s.Ready.File},
+		{"health.tcp", s.Health.TCP}, {"health.http", s.Health.HTTP},
+	} {
+		visit(t.key, t.text, false)
 	}
-	check("directory", s.Directory, false)
 	for _, e := range s.Environment {
-		check("environment."+e.Name, e.Value, false)
+		visit("environment."+e.Name, e.Value, false)
 	}
 	for _, f := range s.EnvironmentFiles {
-		check("environment_files", f.Path, false)
+		visit("environment_files", f.Path, false)
+	}
+	for _, c := range s.Credentials {
+		visit("credentials."+c.Name, c.Path, false)
 	}
 	for _, t := range s.Log.Stdout {
-		check("log.stdout", t.Path, false)
+		visit("log.stdout", t.Path, false)
 	}
 	if !slices.Equal(s.Log.Stdout, s.Log.Stderr) {
 		for _, t := range s.Log.Stderr {
-			check("log.stderr", t.Path, false)
+			visit("log.stderr", t.Path, false)
 		}
 	}
-	return list
 }

@@ -22,6 +22,9 @@ func (v *validator) restart() {
 	}
 	b := &r.Backoff
 	v.span("restart.delay", r.Delay)
+	v.span("restart.spacing", r.Spacing)
+	v.span("restart.short.under", r.Short.Under)
+	v.span("restart.short.delay", r.Short.Delay)
 	v.span("restart.backoff.first", b.First)
 	v.span("restart.backoff.max", b.Max)
 	v.span("restart.backoff.healthy", b.Healthy)
@@ -43,10 +46,19 @@ func (v *validator) restart() {
 	if r.Limit.Count < 0 || r.Limit.Count > math.MaxInt32 {
 		v.fail("restart.limit.count", "bad-value", "", "cannot use restart.limit.count = %d: it must not be negative nor above %d", r.Limit.Count, math.MaxInt32)
 	}
+	if r.Limit.InRow < 0 || r.Limit.InRow > math.MaxInt32 {
+		v.fail("restart.limit.failures_in_a_row", "bad-value", "", "cannot use restart.limit.failures_in_a_row = %d: it must not be negative nor above %d", r.Limit.InRow, math.MaxInt32)
+	}
+	if r.Short.Under <= 0 && r.Short.Delay > 0 {
+		v.fail("restart.short.delay", "missing", `as in short = { under = "2m", delay = "5m" }`, "cannot use restart.short.delay: below what age a run is short is not said")
+	}
 	if r.Limit.Count > 0 && r.Limit.Window <= 0 {
 		v.fail("restart.limit.window", "bad-value", "", "cannot use restart.limit: its window is empty")
 	}
-	if r.When == RestartNever && r.Limit.Count > 0 {
+	if r.Limit.Starts && r.Limit.Count == 0 {
+		v.warn("restart.limit.counts", "no-effect", "", "restart.limit.counts does nothing: restart.limit.count is not given")
+	}
+	if r.When == RestartNever && r.Limit.Count > 0 && !r.Limit.Starts {
 		v.warn("restart.limit.count", "no-effect", "", "restart.limit does nothing: %s is never restarted by itself", v.s.Name)
 	}
 }
@@ -69,12 +81,8 @@ func (v *validator) span(key string, d time.Duration) {
 
 func (v *validator) stop() {
 	s := &v.s.Stop
-	v.span("ready.after", v.s.Ready.After)
 	v.span("stop.timeout", s.Timeout)
 	v.span("stop.crash_grace", s.CrashGrace)
-	if v.s.Kind == Task && v.s.Ready.After > 0 {
-		v.warn("ready.after", "no-effect", "", "ready.after does nothing: a task is done when it ends")
-	}
 	if len(s.Command) > 0 {
 		v.argv("stop.command", s.Command)
 		if v.s.given("stop.signal") {

@@ -2,6 +2,8 @@ package native
 
 import (
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/abide-project/abide/internal/diag"
@@ -15,16 +17,77 @@ import (
 type Parts struct {
 	Name     string // with "@INSTANCE" for a copy, "web@" for a template itself
 	Template string // "web@" for a copy made of a template
+	Common   Common // below all layers
 	Layers   []*tomltree.Value
 	Files    []string // the main one first
 	Settings format.Settings
 }
 
+// Common is what abide.toml says of a service among others.
+type Common struct {
+	Defaults []*tomltree.Value
+	Grants   []*tomltree.Field // [operators."PATTERN"] tables whose pattern matches
+}
+
+// layers are all trees, those of the surroundings first.
+func (p Parts) layers() []*tomltree.Value {
+	own := p.Layers
+	below := make([]*tomltree.Value, 0, len(p.Common.Defaults)+len(own)+1)
+	for _, v := range p.Common.Defaults {
+		below = append(below, fitting(v, kindOf(append(slices.Clone(p.Common.Defaults), own...))))
+	}
+	return append(append(below, grantsLayer(p.Common.Grants)), own...)
+}
+
+// fitting is what defaults say of a service of that kind: a target has no
+// process that most of it could be about, a task gives no sign of readiness.
+func fitting(defaults *tomltree.Value, kind model.Kind) *tomltree.Value {
+	if defaults == nil {
+		return nil
+	}
+	switch kind {
+	case model.Target:
+		out := &tomltree.Value{Kind: tomltree.Table, Pos: defaults.Pos, Header: defaults.Header}
+		for _, f := range defaults.Fields {
+			if forTarget(f.Key) || keyByPath[f.Key] == nil && !tables[f.Key] {
+				out.Fields = append(out.Fields, f)
+			}
+		}
+		return out
+	case model.Task:
+		return defaults.Without("ready", "health")
+	}
+	return defaults
+}
+
+// forTarget reports whether a key, or all keys of a table, mean something for a
+// target.
+func forTarget(path string) bool {
+	table, _, _ := strings.Cut(path, ".")
+	switch table {
+	case "description", "kind", "enabled", "conditions", "on_failure", "operators":
+		return true
+	}
+	return slices.ContainsFunc(needKeys, func(k Key) bool { return k.Path == table })
+}
+
+// kindOf is what the last layer that knows says of the kind.
+func kindOf(layers []*tomltree.Value) model.Kind {
+	for _, layer := range slices.Backward(layers) {
+		if f := layer.Get("kind"); f != nil {
+			return kinds[f.Value.Text]
+		}
+	}
+	return model.Daemon
+}
+
 // exclusive are keys that replace each other: what an upper layer sets takes the
 // others away from the lower ones.
-var exclusive = map[string][2]string{
+var exclusive = map[string][]string{
 	"stop":   {"signal", "command"},
 	"reload": {"signal", "command"},
+	"ready":  {"after", "notify", "fd", "tcp", "http", "exec", "log", "file"},
+	"health": {"http", "tcp", "exec", "watchdog"},
 }
 
 func mergeAll(layers []*tomltree.Value) *tomltree.Value {
@@ -46,18 +109,14 @@ func yield(base, over *tomltree.Value) *tomltree.Value {
 	if base == nil {
 		return nil
 	}
-	for table, pair := range exclusive {
+	for table, group := range exclusive {
 		b, o := base.Get(table), over.Get(table)
 		if b == nil || o == nil || b.Value.Kind != tomltree.Table || o.Value.Kind != tomltree.Table {
 			continue
 		}
-		for i, key := range pair {
-			other := pair[1-i]
-			if o.Value.Get(key) != nil && o.Value.Get(other) == nil && b.Value.Get(other) != nil {
-				trimmed := &tomltree.Value{Kind: tomltree.Table, Fields: []*tomltree.Field{{Key: table, Pos: b.Pos, Value: b.Value.Without(other)}}}
-				base = tomltree.Merge(base.Without(table), trimmed)
-				break
-			}
+		if slices.ContainsFunc(group, func(key string) bool { return o.Value.Get(key) != nil }) {
+			trimmed := &tomltree.Value{Kind: tomltree.Table, Fields: []*tomltree.Field{{Key: table, Pos: b.Pos, Value: b.Value.Without(group...)}}}
+			base = tomltree.Merge(base.Without(table), trimmed)
 		}
 	}
 	return base
@@ -69,29 +128,57 @@ func Build(p Parts) (*model.Service, diag.List) {
 	r := p.read()
 	s := r.svc
 	s.Name, s.Template, s.Files = p.Name, p.Template, p.Files
-	_, s.Instance = model.SplitName(p.Name)
 	r.finish()
+	s.Grants = r.grants(p)
 	if !r.list.HasErrors() {
 		r.list = append(r.list, model.Validate(s)...)
 	}
 	return s, r.list
 }
 
-// Instances are the names of a template's copies. Only the key instances is
-// judged: the others are when a copy is built.
-func Instances(p Parts) ([]string, diag.List) {
-	root := mergeAll(p.Layers)
-	r := &reader{svc: &model.Service{Name: p.Name}, root: root, template: true}
-	if f := root.Get("instances"); f != nil {
-		readInstances(r, "instances", f.Value)
+// Copies are the instances that a template asks for.
+type Copies struct {
+	Instances []string
+	Scaled    bool     // they are numbered from 1, because of scale or nothing else being said
+	Pos       diag.Pos // of the key scale or instances; the zero Pos if neither is given
+}
+
+// Numbered are n copies named by their numbers.
+func Numbered(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = strconv.Itoa(i + 1)
 	}
-	return r.instances, r.list
+	return out
+}
+
+// CopiesOf tells which copies a template has. Only the keys scale and instances
+// are judged: the others are when a copy is built.
+func CopiesOf(p Parts) (Copies, diag.List) {
+	root := mergeAll(p.layers())
+	r := &reader{svc: &model.Service{Name: p.Name}, root: root, template: true}
+	instances, scale := root.Get("instances"), root.Get("scale")
+	c := Copies{Scaled: instances == nil}
+	if instances != nil {
+		c.Pos = instances.Value.Pos
+		readInstances(r, "instances", instances.Value)
+	}
+	c.Instances = r.instances
+	if scale != nil {
+		c.Pos = scale.Value.Pos
+		readScale(r, "scale", scale.Value)
+		if r.scaled {
+			c.Instances = Numbered(r.scale)
+		}
+	}
+	return c, r.list
 }
 
 func (p Parts) read() *reader {
-	root := mergeAll(p.Layers)
+	root := mergeAll(p.layers())
 	base := peek(root, p.Settings)
-	r := &reader{svc: &base, root: root, template: p.Template != "" || strings.HasSuffix(p.Name, "@")}
+	r := &reader{svc: &base, root: root, own: p.Layers, template: p.Template != "" || strings.HasSuffix(p.Name, "@")}
+	_, r.svc.Instance = model.SplitName(p.Name)
 	r.svc.Name = p.Name
 	r.svc.Origin = make(map[string]diag.Pos, len(root.Fields))
 	if f := root.Get("shell"); f != nil {
@@ -123,6 +210,10 @@ func (r *reader) finish() {
 	if _, given := s.Origin["stop.timeout"]; !given {
 		s.Stop.Timeout = stopTimeout(s.Stop.Steps, s.Stop.Timeout)
 	}
+	if s.Kind == model.Target {
+		r.onlyASet()
+	}
+	r.idleHealth()
 	r.resolve()
 }
 
@@ -137,6 +228,29 @@ func stopTimeout(steps []model.StopStep, usual dur) dur {
 		sum += usual
 	}
 	return sum
+}
+
+// onlyASet refuses for a target what is about a process.
+func (r *reader) onlyASet() {
+	for i := range keys {
+		k := &keys[i]
+		if pos, given := r.svc.Origin[k.Path]; given && !forTarget(k.Path) {
+			r.fail(pos, "conflict", "a target is a name for a set and runs nothing; leave kind out for a service that runs", "cannot use %s: %s is a target", k.Path, r.svc.Name)
+		}
+	}
+}
+
+// idleHealth warns of a definition that says how to check and not what.
+func (r *reader) idleHealth() {
+	if h := &r.svc.Health; h.Checks() || h.Watchdog != 0 {
+		return
+	}
+	for _, key := range []string{"health.interval", "health.timeout", "health.grace", "health.failures", "health.action"} {
+		if pos, given := r.svc.Origin[key]; given && r.isOwn(key) {
+			r.list.Add(diag.Warning, pos, "no-effect", "name one of health.http, health.tcp, health.exec, health.watchdog", "%s does nothing: no check is named", key)
+			return
+		}
+	}
 }
 
 // resolve makes relative paths absolute: directory and chroot against the root
@@ -159,10 +273,32 @@ func (r *reader) resolve() {
 	for i := range s.EnvironmentFiles {
 		s.EnvironmentFiles[i].Path = against(base, s.EnvironmentFiles[i].Path)
 	}
+	for i := range s.Credentials {
+		s.Credentials[i].Path = against(base, s.Credentials[i].Path)
+	}
+	for _, list := range [][]model.Dependency{s.Needs.Requires, s.Needs.Wants, s.Needs.OptionalAll, s.Needs.ExcludeAll} {
+		resolveFiles(base, list)
+	}
+	for _, set := range s.Needs.AnyOf {
+		resolveFiles(base, set)
+	}
+	for _, list := range [][]string{s.Conditions.PathExists, s.Conditions.PathMissing} {
+		for i := range list {
+			list[i] = against(base, list[i])
+		}
+	}
+	s.PidFile = against(base, s.PidFile)
+	s.Ready.File = against(base, s.Ready.File)
 	for _, targets := range [][]model.LogTarget{s.Log.Stdout, s.Log.Stderr} {
 		for i := range targets {
 			targets[i].Path = against(base, targets[i].Path)
 		}
+	}
+}
+
+func resolveFiles(base string, list []model.Dependency) {
+	for i := range list {
+		list[i].File = against(base, list[i].File)
 	}
 }
 

@@ -2,6 +2,7 @@ package native
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/abide-project/abide/internal/format"
@@ -28,19 +29,9 @@ type entry struct{ name, value string }
 
 // Reasons shared by keys that later versions will honour.
 const (
-	noOrder      = "this version does not order services yet"
-	noHooks      = "this version runs no hooks yet"
-	noHealth     = "this version checks no health yet"
-	noReady      = "this version knows no such sign of readiness yet"
 	noTriggers   = "this version has no triggers yet"
-	noForking    = "this version runs no forking programs yet"
-	noDirs       = "this version makes no directories yet"
-	noCreds      = "this version hands out no credentials yet"
 	noCgroups    = "this version sets no cgroup limits yet"
-	noCond       = "this version checks no conditions yet"
-	noOnFailure  = "this version acts on no failures of others yet"
 	noCaps       = "this version sets no capabilities yet"
-	noScale      = "this version does not scale yet; list the instances"
 	noSources    = "this version reads no foreign sources yet"
 	noWatch      = "this version picks up files with apply only"
 	noUsers      = "this version starts no instances of users yet"
@@ -48,7 +39,7 @@ const (
 )
 
 // keys is built once, in the order of the page in docs.
-var keys = slices.Concat(programKeys, processKeys, laterKeys, restartKeys, readyKeys, stopKeys, reloadKeys, logKeys, openKeys, laterTables)
+var keys = slices.Concat(programKeys, processKeys, needKeys, hookKeys, laterKeys, restartKeys, readyKeys, healthKeys, stopKeys, reloadKeys, directoryKeys, conditionKeys, logKeys, failureKeys, openKeys, laterTables)
 
 var (
 	keyByPath = map[string]*Key{}
@@ -108,12 +99,12 @@ var programKeys = []Key{
 	{Path: "description", Type: "text", Doc: "What it is, for people.", read: text(func(s *model.Service) *string { return &s.Description }), write: textOut(func(s *model.Service) string { return s.Description })},
 	{Path: "command", Type: "list or text", Default: "required", Doc: "The program and its arguments. A list is taken as it is; a text is split as a shell splits words, and no shell is run.", read: readCommand, write: writeCommand},
 	{Path: "shell", Type: "bool", Doc: "The text of command goes to /bin/sh -c; abide expands nothing in it.", read: boolean(func(s *model.Service) *bool { return &s.Shell }), write: boolOut(func(s *model.Service) bool { return s.Shell })},
-	{Path: "kind", Type: `"daemon" or "task"`, Default: `"daemon"`, Doc: "A daemon runs until stopped; a task runs once and stays finished.", read: readKind, write: func(s *model.Service) string { return quote(s.Kind.String()) }},
-	later("pid_file", "path", "Where a forking program leaves its number.", noForking),
+	{Path: "kind", Type: `"daemon", "task", "forking" or "target"`, Default: `"daemon"`, Doc: "A daemon runs until stopped; a task runs once and stays finished; a forking program ends once it has left its main process behind; a target is a name for a set and runs nothing.", read: readKind, write: func(s *model.Service) string { return quote(s.Kind.String()) }},
+	optionalText("pid_file", "path", "Where a forking program writes the number of its main process; without it the one process that remains is taken.", func(s *model.Service) *string { return &s.PidFile }),
 	{Path: "enabled", Type: "bool", Doc: "Started at boot, and when abide starts.", read: boolean(func(s *model.Service) *bool { return &s.Enabled }), write: boolOut(func(s *model.Service) bool { return s.Enabled })},
 	{Path: "essential", Type: "bool", Doc: "When it ends for good the rest is stopped and abide exits with its code. Changes the default of restart.when to never.", read: boolean(func(s *model.Service) *bool { return &s.Essential }), write: boolOut(func(s *model.Service) bool { return s.Essential })},
 	{Path: "instances", Type: "list of names", Default: "[]", Doc: "The copies of a template NAME@.toml.", read: readInstances},
-	later("scale", "number", "How many numbered copies of a template run.", noScale),
+	{Path: "scale", Type: "0 to " + strconv.Itoa(model.MaxScale), Default: "none", Doc: "How many numbered copies a template NAME@.toml has: NAME@1 and so on.", read: readScale},
 }
 
 var processKeys = []Key{
@@ -140,19 +131,6 @@ var processKeys = []Key{
 
 var laterKeys = []Key{
 	later("capabilities", "list", "The privileges of root it keeps.", noCaps),
-	later("requires", "list of services", "What must be ready before it.", noOrder),
-	later("wants", "list of services", "What should be started with it.", noOrder),
-	later("after", "list of services", "What it is started after.", noOrder),
-	later("before", "list of services", "What is started after it.", noOrder),
-	later("conflicts", "list of services", "What cannot run beside it.", noOrder),
-	later("part_of", "list of services", "Whose stop and restart it follows.", noOrder),
-	later("wanted_by", "list of services", "What starts it too.", noOrder),
-	later("required_by", "list of services", "What needs it.", noOrder),
-	later("any_of", "list of lists of services", "Of each list one must be ready.", noOrder),
-	later("before_start", "hook or list of hooks", "Run before each start.", noHooks),
-	later("after_start", "hook or list of hooks", "Run after each start.", noHooks),
-	later("before_stop", "hook or list of hooks", "Run before a stop.", noHooks),
-	later("after_stop", "hook or list of hooks", "Run after each end.", noHooks),
 }
 
 var restartKeys = []Key{
@@ -160,6 +138,9 @@ var restartKeys = []Key{
 	{Path: "restart.success_codes", Type: "list of codes and signals", Default: "[0]", Doc: "Ends that are no failures beside exit code 0.", read: exitSet(func(s *model.Service) *model.ExitSet { return &s.Restart.SuccessCodes }), write: exitSetOut(func(s *model.Service) model.ExitSet { return s.Restart.SuccessCodes })},
 	{Path: "restart.give_up_codes", Type: "list of codes and signals", Default: "[]", Doc: "Ends after which it is not started again.", read: exitSet(func(s *model.Service) *model.ExitSet { return &s.Restart.GiveUpCodes }), write: exitSetOut(func(s *model.Service) model.ExitSet { return s.Restart.GiveUpCodes })},
 	duration("restart.delay", "A wait before every automatic start.", func(s *model.Service) *dur { return &s.Restart.Delay }),
+	duration("restart.spacing", "The least time from one start to the next automatic one.", func(s *model.Service) *dur { return &s.Restart.Spacing }),
+	duration("restart.short.under", "A run that ended sooner waits restart.short.delay, whatever the back-off says; 0s is no such rule.", func(s *model.Service) *dur { return &s.Restart.Short.Under }),
+	duration("restart.short.delay", "The wait after such a short run.", func(s *model.Service) *dur { return &s.Restart.Short.Delay }),
 	duration("restart.backoff.first", "The first wait when it keeps dying.", func(s *model.Service) *dur { return &s.Restart.Backoff.First }),
 	fraction("restart.backoff.factor", "What each further wait is multiplied by.", func(s *model.Service) *float64 { return &s.Restart.Backoff.Factor }),
 	duration("restart.backoff.max", "The longest wait.", func(s *model.Service) *dur { return &s.Restart.Backoff.Max }),
@@ -168,19 +149,9 @@ var restartKeys = []Key{
 	duration("restart.backoff.reset_after", "A run that lived this long makes the waits begin anew.", func(s *model.Service) *dur { return &s.Restart.Backoff.ResetAfter }),
 	number("restart.limit.count", "Give up after so many restarts within the window; 0 never gives up.", func(s *model.Service) *int { return &s.Restart.Limit.Count }),
 	duration("restart.limit.window", "The time in which they are counted.", func(s *model.Service) *dur { return &s.Restart.Limit.Window }),
+	number("restart.limit.failures_in_a_row", "Give up after so many failed runs without a ready one between; 0 never gives up.", func(s *model.Service) *int { return &s.Restart.Limit.InRow }),
+	{Path: "restart.limit.counts", Type: `"restarts" or "starts"`, Doc: "What restart.limit.count counts: automatic restarts, or every start, an operator's too.", read: choice(map[string]func(s *model.Service){"restarts": func(s *model.Service) { s.Restart.Limit.Starts = false }, "starts": func(s *model.Service) { s.Restart.Limit.Starts = true }}), write: func(s *model.Service) string { return oneOf(s.Restart.Limit.Starts, "starts", "restarts") }},
 	duration("restart.limit.retry_after", "Try again by itself after giving up; 0s does not.", func(s *model.Service) *dur { return &s.Restart.Limit.RetryAfter }),
-}
-
-var readyKeys = []Key{
-	duration("ready.after", "It counts as running once it has lived this long.", func(s *model.Service) *dur { return &s.Ready.After }),
-	later("ready.notify", "bool", "It tells by sd_notify.", noReady),
-	later("ready.fd", "number", "It writes a line to this descriptor.", noReady),
-	later("ready.tcp", "address", "It accepts connections.", noReady),
-	later("ready.http", "address", "It answers with a success.", noReady),
-	later("ready.exec", "command", "A command succeeds.", noReady),
-	later("ready.log", "pattern", "It writes a line that matches.", noReady),
-	later("ready.file", "path", "A file appears.", noReady),
-	later("ready.timeout", "duration", "How long it may take.", noReady),
 }
 
 var stopKeys = []Key{
@@ -213,16 +184,12 @@ var logKeys = []Key{
 }
 
 var openKeys = []Key{
+	{Path: "credentials", Type: "table of paths", Default: "{}", Doc: "Files whose content it finds under these names in the folder CREDENTIALS_DIRECTORY, which nobody else can read.", read: readCredentials, entries: writeCredentials},
 	{Path: "rlimits", Type: `table of number, size, "unlimited" or "soft:hard"`, Default: "abide's own", Doc: "Resource limits of setrlimit(2): " + strings.Join(model.RlimitNames, " ") + ". They take effect at the next start.", read: readRlimits, entries: writeRlimits},
 	{Path: "operators", Type: "table of lists", Default: `{ view = ["*"] }`, Doc: `Who may do what: view, log, operate, admin or one verb, each a list of "*", "user:NAME", "group:NAME". Root and whoever runs abide may do everything.`, read: readOperators, entries: writeOperators},
 }
 
 var laterTables = []Key{
-	later("health", "table", "Checks while it runs.", noHealth),
-	later("directories", "table", "Folders made for it.", noDirs),
-	later("credentials", "table", "Secrets handed to it.", noCreds),
 	later("limits", "table", "Limits of memory, processors, processes and disks.", noCgroups),
-	later("conditions", "table", "What must hold before it starts.", noCond),
-	later("on_failure", "table", "What happens when it fails.", noOnFailure),
 	later("on", "list of tables", "What starts it beside boot.", noTriggers),
 }

@@ -36,12 +36,10 @@ func (Format) Read(in format.Input) format.Output {
 	if path.Base(in.Path) == ProjectFile {
 		project, diags := ReadProject(in.Path, in.Data)
 		out.Diags = diags
-		if project.Defaults != nil {
-			_, diags := CheckDefaults(project, in.Settings)
-			out.Diags = append(out.Diags, diags...)
-		}
+		_, diags = CheckDefaults(project, in.Settings)
+		out.Diags = append(out.Diags, diags...)
 		for _, f := range project.Services {
-			readOne(&out, in, f.Key, f.Pos, append(project.Layers(f.Key), f.Value))
+			readOne(&out, in, f.Key, f.Pos, project.Common(f.Key), f.Value)
 		}
 		out.Diags = Unique(out.Diags)
 		return out
@@ -53,13 +51,13 @@ func (Format) Read(in format.Input) format.Output {
 		out.Diags, out.Broken = diags, []string{name}
 		return out
 	}
-	readOne(&out, in, name, top, []*tomltree.Value{tree})
+	readOne(&out, in, name, top, Common{}, tree)
 	return out
 }
 
 // readOne adds a service, or a template's instances, to out.
-func readOne(out *format.Output, in format.Input, name string, at diag.Pos, layers []*tomltree.Value) {
-	services, diags := BuildAll(Parts{Name: name, Layers: layers, Files: []string{in.Path}, Settings: in.Settings}, at)
+func readOne(out *format.Output, in format.Input, name string, at diag.Pos, common Common, tree *tomltree.Value) {
+	services, diags := BuildAll(Parts{Name: name, Common: common, Layers: []*tomltree.Value{tree}, Files: []string{in.Path}, Settings: in.Settings}, at)
 	out.Diags = append(out.Diags, diags...)
 	if diags.HasErrors() {
 		out.Broken = append(out.Broken, name)
@@ -82,16 +80,16 @@ func BuildAll(p Parts, at diag.Pos) ([]*model.Service, diag.List) {
 	if err := model.ValidTemplate(p.Name); err != nil {
 		return nil, diag.List{{Pos: at, Severity: diag.Error, Code: "bad-name", Message: err.Error()}}
 	}
-	instances, diags := Instances(p)
+	copies, diags := CopiesOf(p)
 	template := p.Name
 	var services []*model.Service
-	for _, instance := range instances {
+	for _, instance := range copies.Instances {
 		p.Name, p.Template = template+instance, template
 		svc, more := Build(p)
 		diags = append(diags, more...)
 		services = append(services, svc)
 	}
-	if len(instances) == 0 {
+	if len(copies.Instances) == 0 {
 		p.Name, p.Template = template+"0", template
 		_, more := Build(p)
 		diags = append(diags, more...)
@@ -99,9 +97,10 @@ func BuildAll(p Parts, at diag.Pos) ([]*model.Service, diag.List) {
 	return services, Unique(diags)
 }
 
-// CheckDefaults judges [defaults] by themselves, with a command that they lack.
+// CheckDefaults judges [defaults] and [on_failure] by themselves, with a command
+// that they lack.
 func CheckDefaults(p *Project, settings format.Settings) (*model.Service, diag.List) {
-	return Build(Parts{Name: "defaults", Layers: []*tomltree.Value{standIn, p.Defaults}, Files: []string{p.File}, Settings: settings})
+	return Build(Parts{Name: "defaults", Common: Common{Defaults: p.below()}, Layers: []*tomltree.Value{standIn}, Files: []string{p.File}, Settings: settings})
 }
 
 // StandIn is a tree with nothing but a command, below drop-ins and defaults that

@@ -37,7 +37,7 @@ func (r *reader) command(path string, v *tomltree.Value) []string {
 		bad := false
 		for _, i := range issues {
 			hint := i.Hint
-			if path != "command" {
+			if path != "command" && !isHook(path) {
 				hint = strings.Replace(hint, "set shell = true", `write ["/bin/sh", "-c", "..."]`, 1)
 			}
 			r.list.Add(i.Severity, v.At(i.Offset), "shell-syntax", hint, "%s", i.Message)
@@ -78,12 +78,11 @@ func auxCommand(field func(*model.Service) *[]string) readFunc {
 	return func(r *reader, path string, v *tomltree.Value) { *field(r.svc) = r.command(path, v) }
 }
 
+var kinds = map[string]model.Kind{"daemon": model.Daemon, "task": model.Task, "forking": model.Forking, "target": model.Target}
+
+// readKind judges the word; peek has set the kind before all else.
 func readKind(r *reader, path string, v *tomltree.Value) {
-	if v.Text == "forking" || v.Text == "target" {
-		r.fail(v.Pos, "not-supported", "", "cannot use kind = %q: this version runs daemons and tasks", v.Text)
-		return
-	}
-	r.word(path, v, []string{"daemon", "task"})
+	r.word(path, v, []string{"daemon", "task", "forking", "target"})
 }
 
 func readInstances(r *reader, path string, v *tomltree.Value) {
@@ -104,6 +103,26 @@ func readInstances(r *reader, path string, v *tomltree.Value) {
 			r.instances = append(r.instances, item.Text)
 		}
 	}
+}
+
+func readScale(r *reader, path string, v *tomltree.Value) {
+	if !r.template {
+		r.fail(v.Pos, "conflict", "name the file NAME@.toml", "cannot use scale: %s is no template", r.svc.Name)
+		return
+	}
+	if f := r.root.Get("instances"); f != nil {
+		r.fail(v.Pos, "conflict", "keep one of the two", "cannot use both scale and instances (line %d)", f.Pos.Line)
+		return
+	}
+	n, ok := r.int(path, v)
+	if !ok {
+		return
+	}
+	if n < 0 || n > model.MaxScale {
+		r.fail(v.Pos, "bad-value", "", "cannot use scale = %d: it must be from 0 to %d", n, model.MaxScale)
+		return
+	}
+	r.scale, r.scaled = n, true
 }
 
 func readGroups(r *reader, path string, v *tomltree.Value) {

@@ -17,22 +17,37 @@ type reader struct {
 	svc       *model.Service
 	list      diag.List
 	root      *tomltree.Value
-	template  bool // the tree is that of a template, not of its instance
+	own       []*tomltree.Value // the layers of root that are its own, not those of abide.toml for all
+	template  bool              // the tree is that of a template, or of its instance
 	shell     bool
 	instances []string
+	scale     int  // of a template
+	scaled    bool // scale is given
 }
 
 func (r *reader) fail(pos diag.Pos, code, hint, format string, args ...any) {
 	r.list.Add(diag.Error, pos, code, hint, format, args...)
 }
 
+// isOwn reports whether the service's own definition sets a key, not only what
+// abide.toml says of all.
+func (r *reader) isOwn(path string) bool {
+	return slices.ContainsFunc(r.own, func(v *tomltree.Value) bool {
+		for name := range strings.SplitSeq(path, ".") {
+			f := v.Get(name)
+			if f == nil {
+				return false
+			}
+			v = f.Value
+		}
+		return true
+	})
+}
+
 // peek looks at the two keys that decide defaults, before anything is read;
 // wrong values are reported when their turn comes.
 func peek(root *tomltree.Value, settings format.Settings) model.Service {
-	kind, essential := model.Daemon, false
-	if f := root.Get("kind"); f != nil && f.Value.Text == "task" {
-		kind = model.Task
-	}
+	kind, essential := kindOf([]*tomltree.Value{root}), false
 	if f := root.Get("essential"); f != nil {
 		essential = f.Value.Bool
 	}
@@ -227,10 +242,7 @@ func quoteAll(words []string) string {
 	for i, w := range words {
 		quoted[i] = quote(w)
 	}
-	if n := len(quoted); n > 1 {
-		return strings.Join(quoted[:n-1], ", ") + " or " + quoted[n-1]
-	}
-	return strings.Join(quoted, "")
+	return enumerate(quoted, "or")
 }
 
 // texts reads a list of texts; a single text is refused with what to write.

@@ -27,7 +27,7 @@ func Write(s *model.Service, opts WriteOptions) []byte {
 	table := ""
 	for i := range keys {
 		k := &keys[i]
-		if k.Refused != "" || k.entries != nil || k.write == nil {
+		if k.Refused != "" || k.entries != nil || k.write == nil || s.Kind == model.Target && !forTarget(k.Path) {
 			continue
 		}
 		value := k.write(s)
@@ -47,11 +47,14 @@ func Write(s *model.Service, opts WriteOptions) []byte {
 			table = prefix
 			w.header(table)
 		}
+		if opts.Mask && k.Path == "on_failure.webhook" {
+			value = quote(model.MaskURL(s.OnFailure.Webhook))
+		}
 		w.line(leaf, value, k.Path)
 	}
 	for i := range keys {
 		k := &keys[i]
-		if k.entries == nil {
+		if k.entries == nil || s.Kind == model.Target && !forTarget(k.Path) {
 			continue
 		}
 		list := k.entries(s)
