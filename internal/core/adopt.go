@@ -9,20 +9,21 @@ func (m *machine) adopted(ev *Event) {
 	case ev.Run > s.Run:
 		// The state is older than the run. Whoever started it wanted it; nobody
 		// knows whether it is frozen.
-		*s = State{
-			Wanted: s.Wanted || s.Phase == Down, Once: s.Once, Run: ev.Run,
-			Level: s.Level, Restarts: s.Restarts, window: s.window,
-		}
+		wanted := s.Wanted || s.Phase == Down
+		m.renew(ev.Run, Spawning)
+		s.Wanted, s.HasMain = wanted, ev.OK
 		m.spawned(began)
 		s.Froze = true
 		m.do(Action{Kind: ActThaw})
 	case s.Phase == Spawning:
 		m.spawned(began)
+	case s.Phase == Finding:
+		m.main(true)
 	case s.Live():
 		m.askAgain()
 	}
-	if ev.Ready && s.Phase == Starting {
-		m.ready()
+	if ev.Ready {
+		m.signed()
 	}
 }
 
@@ -30,6 +31,7 @@ func (m *machine) adopted(ev *Event) {
 // caller and that no deadline makes up for.
 func (m *machine) askAgain() {
 	s := m.s
+	m.askHooksAgain()
 	if s.Phase == Stopping && s.Killed {
 		m.kill()
 	}
@@ -46,18 +48,22 @@ func (m *machine) lost(ev *Event) {
 	s.Run = max(s.Run, ev.Run)
 	switch {
 	case s.Phase == Cleaning && m.cfg.LeaveChildren:
-		m.settle()
+		m.askHooksAgain()
+		m.close()
 	case s.Phase == Cleaning:
+		m.askHooksAgain()
 		m.do(Action{Kind: ActClean, Grace: s.Deadline != 0})
+	case s.Phase == Preparing || s.Phase == Closing:
+		m.askHooksAgain()
+	case s.Phase == Finding:
+		m.do(Action{Kind: ActFindMain})
 	case !s.Live() && s.Phase != Spawning:
 	case ev.Unsure:
 		m.rest(Failed, CauseUnsure)
 	case s.Live():
 		m.exited(Unknown, m.now)
-	case s.Wanted:
-		m.spawn()
 	default:
-		m.rest(Down, CauseNone)
+		m.failStart(CauseNone, false)
 	}
 }
 
@@ -65,10 +71,15 @@ func (m *machine) lost(ev *Event) {
 // service lives, or may, there is no room for another.
 func (m *machine) taken(ev *Event) {
 	s := m.s
-	if s.Live() || s.Phase == Spawning || s.Phase == Cleaning || ev.Run <= s.Run {
+	switch s.Phase {
+	case Down, Delaying, Finished, Failed, Waiting:
+	default:
 		return
 	}
-	*s = State{Wanted: true, Run: ev.Run}
+	if ev.Run <= s.Run || m.cfg.Target {
+		return
+	}
+	*s = State{Wanted: true, Held: s.Held, HasMain: true, Run: ev.Run}
 	m.spawned(m.moment(ev.At))
 }
 

@@ -25,6 +25,15 @@ type Config struct {
 	Task  bool // runs once: success is Finished whatever When says
 	Delay time.Duration
 
+	// Target has no program. A Forking run begins with a starter that ends with
+	// success when it has left the main process behind.
+	Target  bool
+	Forking bool
+
+	// Spacing is the least time from the start of a run to the next start by itself.
+	Spacing time.Duration
+	Short   Short
+
 	Backoff Backoff
 	Limit   Limit
 
@@ -34,6 +43,16 @@ type Config struct {
 	ReadyWait    bool
 	ReadyAfter   time.Duration
 	ReadyTimeout time.Duration
+
+	Hooks [HookKinds]bool // which of them there are
+
+	// HealthFailures failed checks in a row, outside HealthGrace after readiness,
+	// are a failure of the run (HealthRestart) or make it Degraded. Watchdog is how
+	// often a run has to tell that it is alive, 0: never.
+	HealthFailures uint8
+	HealthRestart  bool
+	HealthGrace    time.Duration
+	Watchdog       time.Duration
 
 	// StopWait[i] is how long step i has before the next one; 0 in the last step
 	// means what is left of StopTimeout. When the steps or StopTimeout are used
@@ -73,12 +92,34 @@ type Limit struct {
 	Count      uint32
 	Window     time.Duration
 	RetryAfter time.Duration
+
+	// InRow gives up after so many failed runs and starts without one between them
+	// that was ready, or a task that succeeded; 0 never does.
+	InRow uint8
+	// Starts counts every start, also one that was asked for: it is refused, too,
+	// until EvClear or a new definition.
+	Starts bool
+	// FromFirst makes Window begin with the first start that is counted. The first
+	// one after its end begins the next.
+	FromFirst bool
+}
+
+// Short replaces the back-off, if Under is not 0: a run that ended sooner than
+// Under after its start is followed by Delay, any other by none. The first After
+// short runs in a row are let be. With Counted the delay counts as life of the run
+// that follows it.
+type Short struct {
+	Under   time.Duration
+	Delay   time.Duration
+	After   uint8
+	Counted bool
 }
 
 // steps is the number of usable stop steps.
 func (c *Config) steps() uint8 { return min(c.StopSteps, MaxStopSteps) }
 
-// readyAtOnce reports whether a run counts as ready as soon as it lives.
+// readyAtOnce reports whether a run counts as ready as soon as its main process
+// lives.
 func (c *Config) readyAtOnce() bool {
 	return c.Task || !c.ReadyWait && c.ReadyAfter <= 0
 }

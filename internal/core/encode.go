@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"strconv"
+	"time"
 )
 
 // EncodedSize is the length of an encoded State in bytes.
@@ -32,9 +33,22 @@ const (
 	flagWasReady
 )
 
+// The flags that the first abide did not have.
+const (
+	flagHeld = 1 << iota
+	flagDegraded
+	flagHooking
+	flagUnhooked
+	flagVoid
+	flagFinal
+	flagHasMain
+	flagSigned
+)
+
 // Encode writes s to dst, little endian, with a version and a checksum: a write
 // that a dying process left half done is noticed, so a caller that keeps two
-// places and writes them in turn always has a whole State.
+// places and writes them in turn always has a whole State. What abide 0.2 left zero
+// (192 to 219) is what it did not know.
 func (s *State) Encode(dst *[EncodedSize]byte) {
 	le := binary.LittleEndian
 	b := dst[:]
@@ -59,7 +73,14 @@ func (s *State) Encode(dst *[EncodedSize]byte) {
 	for i, t := range s.window.stamp {
 		le.PutUint64(b[64+8*i:], uint64(t))
 	}
-	clear(b[192:220])
+	b[192] = bitIf(s.Held, flagHeld) | bitIf(s.Degraded, flagDegraded) | bitIf(s.Hooking, flagHooking) |
+		bitIf(s.Unhooked, flagUnhooked) | bitIf(s.Void, flagVoid) | bitIf(s.Final, flagFinal) |
+		bitIf(s.HasMain, flagHasMain) | bitIf(s.Signed, flagSigned)
+	b[193], b[194], b[195], b[196] = byte(s.Hook), s.Fails, s.InRow, s.Shorts
+	clear(b[197:200])
+	le.PutUint32(b[200:], uint32(s.AliveIn/time.Millisecond))
+	le.PutUint64(b[204:], uint64(s.Until))
+	le.PutUint64(b[212:], uint64(s.AliveBy))
 	le.PutUint32(b[220:], crc32.Checksum(b[:220], crcTable))
 }
 
@@ -74,12 +95,18 @@ func Decode(src *[EncodedSize]byte) (State, error) {
 	if b[0] != encodedVersion {
 		return State{}, errors.New("cannot read state of service: version " + strconv.Itoa(int(b[0])) + ", not " + strconv.Itoa(encodedVersion))
 	}
-	f := b[4]
+	f, g := b[4], b[192]
 	s := State{
 		Phase: Phase(b[1]), Cause: Cause(b[2]), End: End(b[3]),
 		Wanted: f&flagWanted != 0, Once: f&flagOnce != 0, Paused: f&flagPaused != 0,
 		PendingRestart: f&flagPendingRestart != 0, Killed: f&flagKilled != 0, Hurry: f&flagHurry != 0,
 		Froze: f&flagFroze != 0, WasReady: f&flagWasReady != 0,
+		Held: g&flagHeld != 0, Degraded: g&flagDegraded != 0, Hooking: g&flagHooking != 0,
+		Unhooked: g&flagUnhooked != 0, Void: g&flagVoid != 0, Final: g&flagFinal != 0,
+		HasMain: g&flagHasMain != 0, Signed: g&flagSigned != 0,
+		Hook: HookKind(b[193]), Fails: b[194], InRow: b[195], Shorts: b[196],
+		AliveIn: time.Duration(le.Uint32(b[200:])) * time.Millisecond,
+		Until:   Time(le.Uint64(b[204:])), AliveBy: Time(le.Uint64(b[212:])),
 		Level: b[5], StopStep: b[6],
 		Run: le.Uint64(b[8:]), Restarts: le.Uint64(b[16:]),
 		Deadline: Time(le.Uint64(b[24:])), StopBy: Time(le.Uint64(b[32:])),

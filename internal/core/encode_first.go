@@ -32,7 +32,7 @@ func DecodeFirst(src *[FirstSize]byte) (State, error) {
 
 // inRange refuses what no Step has ever made.
 func (s *State) inRange() error {
-	if s.Phase >= phases || s.Cause >= causes || s.End >= ends || s.StopStep >= MaxStopSteps ||
+	if s.Phase >= phases || s.Cause >= causes || s.End >= ends || s.StopStep >= MaxStopSteps || s.Hook >= HookKinds ||
 		s.window.next >= windowSize || s.window.fill > s.window.per {
 		return errRange
 	}

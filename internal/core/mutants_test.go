@@ -101,9 +101,9 @@ var mutants = map[string]stepFunc{
 			}
 		}
 	}),
-	"the next run does not wait for the clean-up": after(func(_ *Config, _ State, ev Event, now Time, s *State, a *Actions) {
+	"the next run does not wait for the clean-up": after(func(cfg *Config, _ State, ev Event, now Time, s *State, a *Actions) {
 		if ev.Kind == EvExited && s.Phase == Cleaning && s.PendingRestart {
-			m := machine{s: s, acts: a, now: now}
+			m := machine{cfg: cfg, s: s, acts: a, now: now}
 			m.spawn()
 		}
 	}),

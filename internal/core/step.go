@@ -64,6 +64,36 @@ func (m *machine) event(ev *Event) {
 		if ev.Run == s.Run {
 			m.released()
 		}
+	case EvHold:
+		m.hold(ev.Must)
+	case EvAllow:
+		m.allow()
+	case EvRecheck:
+		m.recheck()
+	case EvUnmet:
+		if ev.Run == s.Run {
+			m.unmet()
+		}
+	case EvHooked:
+		if s.Hooking && ev.Hook == s.Hook && ev.Run == s.Run {
+			m.hooked(ev.OK)
+		}
+	case EvHealth:
+		if s.Phase == Running && !s.Paused && ev.Run == s.Run {
+			m.health(ev.OK)
+		}
+	case EvWatchdog:
+		if s.Up() && !s.Paused && ev.Run == s.Run {
+			m.alive(ev.For)
+		}
+	case EvExtend:
+		if ev.Run == s.Run {
+			m.extend(ev.For)
+		}
+	case EvMain:
+		if ev.Run == s.Run {
+			m.main(ev.OK)
+		}
 	case EvSpawned:
 		if s.Phase == Spawning && ev.Run == s.Run {
 			m.spawned(m.moment(ev.At))
@@ -73,8 +103,8 @@ func (m *machine) event(ev *Event) {
 			m.spawnFailed(ev)
 		}
 	case EvReady:
-		if s.Phase == Starting && ev.Run == s.Run {
-			m.ready()
+		if ev.Run == s.Run {
+			m.signed()
 		}
 	case EvExited:
 		if (s.Live() || s.Phase == Spawning) && ev.Run == s.Run {
@@ -82,7 +112,7 @@ func (m *machine) event(ev *Event) {
 		}
 	case EvCleaned:
 		if s.Phase == Cleaning && ev.Run == s.Run {
-			m.settle()
+			m.close()
 		}
 	}
 }
@@ -93,55 +123,104 @@ func (m *machine) deadline() {
 	switch s.Phase {
 	case Delaying:
 		m.delayed()
-	case Starting:
-		if m.cfg.ReadyWait {
+	case Starting, Arriving, Running:
+		switch {
+		case s.AliveBy != 0 && s.AliveBy <= m.now:
+			m.abort()
+		case m.cfg.ReadyWait || !m.mainKnown():
 			m.beginStop(CauseReady)
-		} else {
+		default:
 			m.ready()
 		}
+	case Finding:
+		m.endUnfound(CauseNoMain)
 	case Stopping:
 		m.nextStop()
 	case Cleaning:
 		m.kill()
 	case Failed:
-		s.Level, s.window = 0, window{}
+		s.Level, s.InRow, s.Shorts, s.window = 0, 0, 0, window{}
 		m.spawnAgain()
 	default:
 		s.Deadline = 0
 	}
 }
 
-// spawn asks for the next run.
+// spawn begins the next run, as soon as it may. A target has none.
 func (m *machine) spawn() {
-	s := m.s
-	*s = State{
-		Phase: Spawning, Wanted: s.Wanted, Once: s.Once, Run: s.Run + 1,
-		Level: s.Level, Restarts: s.Restarts, window: s.window,
+	s, cfg := m.s, m.cfg
+	switch {
+	case s.Held:
+		m.rest(Waiting, CauseNeed)
+		return
+	case cfg.Target:
+		m.rest(Reached, CauseNone)
+		return
+	}
+	m.renew(s.Run+1, Spawning)
+	s.Began = m.now
+	if cfg.Hooks[BeforeStart] {
+		s.Phase = Preparing
+		m.hook(BeforeStart)
+		return
 	}
 	m.do(Action{Kind: ActSpawn})
 }
 
-// spawnAgain is a start by itself, spawnAnew one that was asked for.
+// renew forgets everything of the last run.
+func (m *machine) renew(run uint64, phase Phase) {
+	s := m.s
+	*s = State{
+		Phase: phase, Wanted: s.Wanted, Once: s.Once, Held: s.Held, Run: run,
+		Level: s.Level, Restarts: s.Restarts, InRow: s.InRow, Shorts: s.Shorts, window: s.window,
+	}
+}
+
+// spawnAgain is a start by itself, whose count was spent when it was decided;
+// spawnAsked one that somebody asked for; spawnAnew also lifts what stood against
+// it.
 func (m *machine) spawnAgain() {
 	m.s.Restarts++
 	m.spawn()
 }
 
-func (m *machine) spawnAnew() {
-	m.forgive()
+func (m *machine) spawnAsked() {
+	if m.cfg.Limit.Starts && !m.s.window.spend(&m.cfg.Limit, m.now) {
+		m.giveUp()
+		return
+	}
 	m.spawn()
 }
 
-// forgive forgets how badly the service did so far.
+func (m *machine) spawnAnew() {
+	m.forgive()
+	m.spawnAsked()
+}
+
+// forgive forgets how badly the service did so far, but for a count of starts:
+// only forget does that.
 func (m *machine) forgive() {
 	s := m.s
-	s.Level, s.Restarts, s.window = 0, 0, window{}
+	s.Level, s.Restarts, s.InRow, s.Shorts = 0, 0, 0, 0
+	if !m.cfg.Limit.Starts {
+		s.window = window{}
+	}
+}
+
+func (m *machine) forget() {
+	m.forgive()
+	m.s.window = window{}
 }
 
 // pend notes that the run under way is to be followed by a start that was asked
 // for.
 func (m *machine) pend(cause Cause) {
 	m.forgive()
+	m.replace(cause)
+}
+
+// replace notes that the run under way is to be followed by a start at once.
+func (m *machine) replace(cause Cause) {
 	m.s.PendingRestart = true
 	if cause != CauseNone {
 		m.s.Cause = cause
@@ -166,25 +245,58 @@ func (m *machine) spawned(at Time) {
 	m.awaitReady()
 }
 
+// mainKnown reports whether the process that lives is the main process.
+func (m *machine) mainKnown() bool { return !m.cfg.Forking || m.s.HasMain }
+
 // awaitReady arms the wait for readiness that the configuration asks for. A
 // frozen run cannot become ready, so its wait begins with the thaw.
 func (m *machine) awaitReady() {
 	s, cfg := m.s, m.cfg
-	s.Phase, s.Deadline = Starting, 0
-	switch {
-	case cfg.readyAtOnce():
+	s.Phase, s.Until = Starting, 0
+	switch known := m.mainKnown(); {
+	case known && (cfg.readyAtOnce() || cfg.ReadyWait && s.Signed):
 		m.ready()
+		return
 	case s.Paused:
-	case !cfg.ReadyWait:
-		s.Deadline = m.after(cfg.ReadyAfter)
+	case known && !cfg.ReadyWait:
+		s.Until = m.after(cfg.ReadyAfter)
 	case cfg.ReadyTimeout > 0:
-		s.Deadline = m.after(cfg.ReadyTimeout)
+		s.Until = m.after(cfg.ReadyTimeout)
+	}
+	m.arm()
+}
+
+// signed takes the sign of readiness.
+func (m *machine) signed() {
+	s := m.s
+	switch {
+	case s.Phase != Starting && s.Phase != Finding:
+	case s.Phase == Starting && m.mainKnown():
+		m.ready()
+	default:
+		s.Signed = true
 	}
 }
 
+// ready runs the after_start hooks; they are part of becoming ready.
 func (m *machine) ready() {
 	s := m.s
-	s.Phase, s.Deadline, s.WasReady = Running, 0, true
+	s.Phase, s.Until = Arriving, 0
+	if m.cfg.Hooks[AfterStart] {
+		m.hook(AfterStart)
+		m.arm()
+		return
+	}
+	m.arrive()
+}
+
+func (m *machine) arrive() {
+	s, cfg := m.s, m.cfg
+	s.Phase, s.WasReady, s.Until = Running, true, 0
+	if cfg.HealthFailures > 0 && cfg.HealthGrace > 0 {
+		s.Until = m.after(cfg.HealthGrace)
+	}
+	m.watch()
 }
 
 func (m *machine) freeze() {
@@ -192,13 +304,23 @@ func (m *machine) freeze() {
 	m.do(Action{Kind: ActFreeze})
 }
 
+// arm sets the deadline of a run that is up.
+func (m *machine) arm() {
+	s := m.s
+	s.Deadline = 0
+	if s.Phase == Starting {
+		s.Deadline = s.Until
+	}
+	if s.AliveBy != 0 && (s.Deadline == 0 || s.AliveBy < s.Deadline) {
+		s.Deadline = s.AliveBy
+	}
+}
+
 // rest ends all that is under way.
 func (m *machine) rest(phase Phase, cause Cause) {
-	s := m.s
-	*s = State{
-		Phase: phase, Cause: cause, End: s.End, Wanted: s.Wanted, Once: s.Once,
-		Killed: s.Killed, Run: s.Run, Level: s.Level, Restarts: s.Restarts, window: s.window,
-	}
+	end, killed := m.s.End, m.s.Killed
+	m.renew(m.s.Run, phase)
+	m.s.Cause, m.s.End, m.s.Killed = cause, end, killed
 }
 
 // do adds an action on the present run.

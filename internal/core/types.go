@@ -1,5 +1,7 @@
 package core
 
+import "time"
+
 // Time is nanoseconds on a clock that runs through suspend and is never set
 // (CLOCK_BOOTTIME). 0 means "none".
 type Time int64
@@ -7,18 +9,25 @@ type Time int64
 // Phase is what a service is doing.
 type Phase uint8
 
-// The phases. Every phase but Down, Running, Finished and Failed has a deadline
-// or waits for the answer to an action.
+// The phases. Every phase but Down, Running, Finished, Failed, Waiting and Reached
+// has a deadline or waits for the answer to an action.
 const (
-	Down     Phase = iota // no process, nothing due
-	Delaying              // wanted; the next start waits for Deadline
-	Spawning              // ActSpawn is out; answered by Spawned or SpawnFailed
-	Starting              // the process lives and is not ready yet
-	Running               // ready
-	Stopping              // a stop sequence is under way, the main process lives
-	Cleaning              // the main process has ended, the rest is being ended; answered by Cleaned
-	Finished              // it ended with success and is not to be started again: a task, a run once, restart.when
-	Failed                // gave up, or refused; Cause says why
+	Down      Phase = iota // no process, nothing due
+	Delaying               // wanted; the next start waits for Deadline
+	Spawning               // ActSpawn is out; answered by Spawned or SpawnFailed
+	Starting               // the process lives and is not ready yet
+	Running                // ready
+	Stopping               // a stop sequence is under way, the main process lives
+	Cleaning               // the main process has ended, the rest is being ended; answered by Cleaned
+	Finished               // it ended with success and is not to be started again: a task, a run once, restart.when
+	Failed                 // gave up, or refused; Cause says why
+	Waiting                // wanted, and held by the caller or by a condition; it starts when that is over
+	Preparing              // the before_start hooks run; answered by Hooked
+	Arriving               // ready, and the after_start hooks run; answered by Hooked
+	Leaving                // the before_stop hooks run, the main process lives and has no signal yet; answered by Hooked
+	Closing                // nothing of the run lives, its hooks still do: after_stop, or one that is being ended
+	Reached                // a target that is up
+	Finding                // forking: the starter has ended well, ActFindMain is out; answered by Main
 
 	phases
 )
@@ -40,8 +49,27 @@ const (
 	CauseReady             // it was not ready in time
 	CauseRedefined         // its definition changed
 	CauseUnsure            // whether an older run still lives cannot be told: starting would risk a second copy
+	CauseNeed              // held: what it needs is not there
+	CauseCondition         // a condition does not hold
+	CauseHook              // before_start or after_start failed
+	CauseHealth            // too many health checks in a row failed
+	CauseWatchdog          // it did not tell in time that it is alive
+	CauseNoMain            // forking: its main process was not found
 
 	causes
+)
+
+// HookKind is a moment in the life of a run at which commands may run.
+type HookKind uint8
+
+// The kinds of hooks.
+const (
+	BeforeStart HookKind = iota
+	AfterStart
+	BeforeStop
+	AfterStop
+
+	HookKinds
 )
 
 // End classifies how a run ended; the engine maps wait status and success_codes
@@ -88,6 +116,16 @@ const (
 	EvLost        // Run, the highest number ever given out: a new engine found no run alive and no end unreported; Unsure
 	EvTaken       // Run, above all before: a process that nobody spawned is the run from now on; At
 	EvReleased    // Run: its process goes on without us
+	EvHold        // no start from now on; Must: a run that lives or is in the making is ended, too, and the next one waits
+	EvAllow       // lifts EvHold
+	EvHooked      // Run, Hook, OK: answer to ActHook, all hooks of the kind are over
+	EvUnmet       // Run: a condition does not hold; answer to the first action of a start
+	EvRecheck     // what waits for a condition tries again
+	EvHealth      // Run, OK: a health check is over
+	EvWatchdog    // Run: it is alive; For, if above 0, is how often it tells that from now on
+	EvExtend      // Run, For: the wait under way for readiness or for the end lasts at least that long from now
+	EvMain        // Run, OK: the main process of a forking run is known, or cannot be found
+	EvUnready     // reserved
 
 	eventKinds
 )
@@ -96,12 +134,15 @@ const (
 type Event struct {
 	Kind      EventKind
 	End       End
-	Permanent bool   // EvSpawnFailed: nothing but a new definition can help
-	Unsure    bool   // EvSpawnFailed, EvLost: whether an older run lives cannot be told
-	Must      bool   // EvRedefined
-	Ready     bool   // EvAdopted
+	Permanent bool // EvSpawnFailed: nothing but a new definition can help
+	Unsure    bool // EvSpawnFailed, EvLost: whether an older run lives cannot be told
+	Must      bool // EvRedefined
+	Ready     bool // EvAdopted
+	OK        bool // EvHooked, EvHealth, EvMain; EvAdopted of a forking run that the State does not know: its main process is known
+	Hook      HookKind
 	Rand      uint32 // a random number for the jitter of a delay that this event may begin
 	Run       uint64
+	For       time.Duration
 	At        Time // EvAdopted, EvSpawned, EvTaken: when the run began; EvExited: when it ended. 0 means now
 }
 
@@ -113,17 +154,27 @@ type ActionKind uint8
 // process is gone: with TERM and CONT first when Grace is set, else KILL at once.
 //
 // ActSpawn is answered by EvSpawned or EvSpawnFailed, ActClean (with or without
-// a later ActKill) by EvCleaned, and ActKill on a living run by EvExited. The
-// other three need no answer: a signal that changes nothing meets its deadline,
-// and freezing is repeated when a run is adopted.
+// a later ActKill) by EvCleaned, and ActKill on a living run by EvExited. Those
+// that need no answer are signals, which meet their deadline if they change
+// nothing, and freezing, which is repeated when a run is adopted.
+//
+// ActHook runs the hooks of a kind, one after the other, and bounds their time. It
+// is answered once by EvHooked. A second ActHook for the same hooks of a run asks
+// for the same answer, not for a second run of them: it comes when the caller may
+// be a new one. ActUnhook ends them now; they are answered all the same, also if
+// the caller has no memory of ActHook.
 const (
-	ActNone   ActionKind = iota
-	ActSpawn             // Run
-	ActSignal            // Run, Step
-	ActKill              // Run, Main
-	ActClean             // Run, Grace
-	ActFreeze            // Run
-	ActThaw              // Run
+	ActNone     ActionKind = iota
+	ActSpawn               // Run
+	ActSignal              // Run, Step
+	ActKill                // Run, Main
+	ActClean               // Run, Grace
+	ActFreeze              // Run
+	ActThaw                // Run
+	ActHook                // Run, Hook
+	ActUnhook              // Run, Hook
+	ActFindMain            // Run; answered by EvMain
+	ActAbort               // Run: ABRT to the main process
 
 	actionKinds
 )
@@ -133,12 +184,13 @@ type Action struct {
 	Run   uint64
 	Kind  ActionKind
 	Step  uint8
+	Hook  HookKind
 	Grace bool
 	Main  bool // ActKill: the main process alone, its children are left
 }
 
 // MaxActions bounds what one event can ask for.
-const MaxActions = 3
+const MaxActions = 4
 
 // Actions is what one Step asks for, to be done in order.
 type Actions struct {

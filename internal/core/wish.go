@@ -5,10 +5,14 @@ func (m *machine) start(once bool) {
 	again := !s.Wanted
 	s.Wanted, s.Once, s.Hurry = true, once, false
 	switch s.Phase {
-	case Down, Delaying, Finished, Failed:
+	case Down, Delaying, Finished, Failed, Waiting:
 		m.spawnAnew()
-	case Stopping, Cleaning:
+	case Leaving, Stopping, Cleaning, Closing:
 		m.pend(CauseNone)
+	case Preparing:
+		if again {
+			m.pend(CauseNone) // its hooks were told to end
+		}
 	case Spawning:
 		if again {
 			m.forgive()
@@ -24,17 +28,20 @@ func (m *machine) need() {
 	s.Wanted, s.Once, s.Hurry = true, false, false
 	switch s.Phase {
 	case Down:
-		m.spawn()
-	case Stopping, Cleaning:
+		m.spawnAsked()
+	case Preparing, Leaving, Stopping, Cleaning, Closing:
 		s.PendingRestart = true
 	}
 }
 
 func (m *machine) stop() {
 	s := m.s
-	s.Wanted, s.Once, s.Paused = false, false, s.Paused && s.Phase != Spawning
+	s.Wanted, s.Once, s.Paused = false, false, s.Paused && s.Up()
 	switch s.Phase {
-	case Delaying, Finished:
+	case Preparing:
+		s.PendingRestart = false
+		m.unhook()
+	case Delaying, Finished, Waiting, Reached:
 		m.rest(Down, CauseNone)
 	case Failed:
 		// A service that may still live is not down until somebody who knows
@@ -42,9 +49,11 @@ func (m *machine) stop() {
 		if s.Cause != CauseUnsure {
 			m.rest(Down, CauseNone)
 		}
-	case Starting, Running:
+	case Starting, Arriving, Running:
 		m.beginStop(CauseOperator)
-	case Stopping, Cleaning:
+	case Finding:
+		m.endUnfound(CauseOperator)
+	case Leaving, Stopping, Cleaning, Closing:
 		s.PendingRestart = false
 		s.Cause = CauseOperator
 	}
@@ -54,19 +63,25 @@ func (m *machine) restart() {
 	s := m.s
 	s.Wanted, s.Once, s.Hurry = true, false, false
 	switch s.Phase {
-	case Down, Delaying, Finished, Failed:
+	case Down, Delaying, Finished, Failed, Waiting:
 		m.spawnAnew()
-	case Spawning, Stopping, Cleaning:
+	case Preparing:
 		m.pend(CauseOperator)
-	case Starting, Running:
+		m.unhook()
+	case Spawning, Leaving, Stopping, Cleaning, Closing:
+		m.pend(CauseOperator)
+	case Starting, Arriving, Running:
 		m.pend(CauseOperator)
 		m.beginStop(CauseOperator)
+	case Finding:
+		m.pend(CauseOperator)
+		m.endUnfound(CauseOperator)
 	}
 }
 
 func (m *machine) clear() {
 	s := m.s
-	m.forgive()
+	m.forget()
 	switch s.Phase {
 	case Delaying:
 		m.spawn()
@@ -84,9 +99,16 @@ func (m *machine) hurry() {
 	switch s.Phase {
 	case Stopping, Cleaning:
 		// Without a deadline KILL is out already.
+		m.unhook()
 		if s.Deadline != 0 {
 			m.kill()
 		}
+	case Leaving:
+		m.unhook()
+		s.Phase = Stopping
+		m.kill()
+	case Closing:
+		m.unhook()
 	case Spawning:
 		s.Hurry = !s.Wanted
 	}
@@ -98,13 +120,15 @@ func (m *machine) pause() {
 		return
 	}
 	switch s.Phase {
-	case Spawning:
+	case Preparing, Spawning, Finding:
 		s.Paused = s.Wanted && !s.PendingRestart
 	case Starting:
 		m.freeze()
+		s.AliveBy = 0
 		m.awaitReady()
-	case Running:
+	case Arriving, Running:
 		m.freeze()
+		m.watch()
 	}
 }
 
@@ -114,41 +138,56 @@ func (m *machine) resume() {
 		return
 	}
 	s.Paused = false
-	if s.Phase == Spawning {
+	if !s.Up() {
 		return
 	}
 	m.do(Action{Kind: ActThaw})
 	if s.Phase == Starting {
 		m.awaitReady()
+	} else {
+		m.watch()
 	}
 }
 
 func (m *machine) redefined(must bool) {
 	s := m.s
 	if !must {
-		// What is under way goes on by the new rules; only the wait for
-		// readiness is armed anew, because it may not exist any more.
-		if s.Phase == Starting {
-			m.awaitReady()
-		}
+		m.reviewed()
 		return
 	}
+	s.window = window{}
 	switch s.Phase {
+	case Preparing:
+		if s.Wanted {
+			m.pend(CauseRedefined)
+			m.unhook()
+		}
 	case Spawning:
 		m.pend(CauseRedefined)
-	case Starting, Running:
+	case Starting, Arriving, Running:
 		m.pend(CauseRedefined)
 		m.beginStop(CauseRedefined)
-	case Delaying:
+	case Finding:
+		m.pend(CauseRedefined)
+		m.endUnfound(CauseRedefined)
+	case Delaying, Waiting:
 		m.spawnAnew()
+	case Reached:
+		m.reviewed()
 	case Failed:
 		if s.Wanted && s.Cause != CauseUnsure {
 			m.spawnAnew()
 		}
-	case Stopping:
+	case Leaving, Stopping:
 		if s.Wanted {
 			m.pend(CauseRedefined)
 		}
+	case Closing:
+		if s.Wanted && s.Void {
+			m.pend(CauseRedefined)
+			return
+		}
+		fallthrough
 	case Cleaning:
 		if !s.Wanted {
 			return
@@ -156,5 +195,24 @@ func (m *machine) redefined(must bool) {
 		if phase, _ := m.verdict(); phase != Finished {
 			m.pend(CauseRedefined)
 		}
+	}
+}
+
+// reviewed looks at what is under way by rules that have changed. Only what may not
+// exist any more is armed anew.
+func (m *machine) reviewed() {
+	s := m.s
+	if m.cfg.HealthFailures == 0 {
+		s.Fails, s.Degraded = 0, false
+	}
+	switch {
+	case s.Phase == Starting:
+		m.awaitReady()
+	case s.Phase == Arriving, s.Phase == Running:
+		if s.AliveIn == 0 && (s.AliveBy != 0) != (m.cfg.Watchdog > 0) {
+			m.watch()
+		}
+	case s.Phase == Reached && !m.cfg.Target:
+		m.spawn()
 	}
 }

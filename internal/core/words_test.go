@@ -29,6 +29,9 @@ func TestEveryValueHasItsWord(t *testing.T) {
 	for k := range actionKinds {
 		check("action", k.String())
 	}
+	for k := range HookKinds {
+		check("hook", k.String())
+	}
 	for w := Always; w <= OnCrash; w++ {
 		check("rule", w.String())
 	}
@@ -43,6 +46,11 @@ func TestStateNamesAreTheWordsOfTheDesign(t *testing.T) {
 	want := map[Phase]string{
 		Down: "stopped", Delaying: "waiting", Spawning: "starting", Starting: "starting", Running: "running",
 		Stopping: "stopping", Cleaning: "stopping", Finished: "finished", Failed: "failed",
+		Waiting: "waiting", Preparing: "starting", Arriving: "starting", Finding: "starting",
+		Leaving: "stopping", Closing: "stopping", Reached: "running",
+	}
+	if got := StateName(&Config{}, State{Phase: Running, Degraded: true}); got != "degraded" {
+		t.Errorf("a degraded service is called %q", got)
 	}
 	for p := range phases {
 		if got := StateName(&Config{}, State{Phase: p}); got != want[p] {

@@ -120,7 +120,7 @@ func (e *Engine) reconcile(s *service, r Record) {
 	case ended:
 		e.takeOver(s, r)
 	case s.adopted:
-		if s.st.Phase == core.Cleaning || s.st.Live() {
+		if s.st.Phase == core.Cleaning || ofRun(s.st) {
 			// The record is gone or of an earlier run: the page says whose leftovers
 			// there may be.
 			e.takeOver(s, Record{Name: s.name, Run: s.st.Run, Pid: int(s.info.Pid), StartTime: s.info.StartTime})
@@ -145,6 +145,10 @@ func (e *Engine) reconcile(s *service, r Record) {
 	}
 	switch step := int(s.st.StopStep); {
 	case s.st.Phase != core.Stopping:
+	case s.st.Cause == core.CauseWatchdog:
+		if !s.st.Killed && r.Live && r.Run == s.st.Run {
+			e.abort(s, r.Run)
+		}
 	case int(s.info.SentStep) <= step:
 		e.signalStep(s, s.st.Run, step)
 	case r.Live && r.Run == s.st.Run && s.def != nil && s.def.Stop.Command == nil && !s.def.Stop.ToAll && step < len(s.def.Stop.Steps):

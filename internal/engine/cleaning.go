@@ -48,6 +48,8 @@ func (e *Engine) sendStep(s *service, run uint64, step int) {
 // bit unset.
 func onceOfStep(run uint64, step int) uint64 { return 1<<63 | run<<8 | uint64(step) }
 
+func onceOfAbort(run uint64) uint64 { return onceOfStep(run, 0xff) }
+
 // kill ends everything of a run with KILL, or its main process alone. Nothing is
 // answered here: the end of the main process comes as an exit, and a clean-up
 // that waits sees that nothing is left.
@@ -124,6 +126,15 @@ func (e *Engine) cleaned(s *service, run uint64, group Group, result Cleaned) {
 		s.group = nil
 	}
 	e.feed(s, core.Event{Kind: core.EvCleaned, Run: run})
+}
+
+// abort ends a main process that does not tell that it is alive with a signal that
+// leaves a core. It stands for the whole stop sequence.
+func (e *Engine) abort(s *service, run uint64) {
+	e.record(s.name, run, "state", "sending ABRT: the watchdog was not fed in time", nil)
+	if err := e.ports.Keeper.SignalOnce(s.name, run, sigABRT, ToMain, onceOfAbort(run)); err != nil {
+		e.record(s.name, run, "state", fmt.Sprintf("cannot send ABRT: %v", err), nil)
+	}
 }
 
 // freeze stops or continues all processes of a run.

@@ -268,13 +268,20 @@ func (e *Engine) step(s *service, ev core.Event) {
 		s.info.Since = e.wall().UnixNano()
 	}
 	s.account(old)
-	if old.Live() && !s.busy() || next.Run != old.Run && next.Run != s.groupRun {
+	began, ended := !ofRun(old) && ofRun(next) || ev.Kind == core.EvAdopted && ofRun(next), ofRun(old) && !ofRun(next)
+	if ended && next.Phase != core.Cleaning || next.Run != old.Run && next.Run != s.groupRun {
 		e.leaveGroup(s)
 	}
 	e.persist(s)
 	e.mirror(s)
 	if e.explain(s, old, ev, &acts) {
 		e.persist(s) // the page leads to that event
+	}
+	if ended {
+		e.runEnded(s)
+	}
+	if began {
+		e.runBegan(s)
 	}
 	for _, a := range acts.All() {
 		e.act(s, a)
@@ -298,8 +305,26 @@ func (e *Engine) act(s *service, a core.Action) {
 		e.freeze(s, a.Run, true)
 	case core.ActThaw:
 		e.freeze(s, a.Run, false)
+	case core.ActHook:
+		e.hook(s, a.Run, a.Hook)
+	case core.ActUnhook:
+		e.unhook(s, a.Run, a.Hook)
+	case core.ActFindMain:
+		e.findMain(s, a.Run)
+	case core.ActAbort:
+		e.abort(s, a.Run)
 	}
 }
+
+// ofRun tells whether a run has a main process, or had a starter and is to have one.
+func ofRun(st core.State) bool { return st.Live() || st.Phase == core.Finding }
+
+// runBegan begins what goes with a run as long as it lives: it was spawned, taken,
+// or found alive. It comes after the page has the new state and before the actions.
+func (e *Engine) runBegan(*service) {}
+
+// runEnded ends what runBegan began.
+func (e *Engine) runEnded(*service) {}
 
 // begin takes over what lives and starts what is wanted.
 func (e *Engine) begin() {

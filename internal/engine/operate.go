@@ -179,7 +179,7 @@ func (e *Engine) start(req control.Request, s *service, note string) (control.Ou
 		return o, nil
 	}
 	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started, w.Released = false, true, state.Released{} })
-	if s.st.Phase == core.Running && s.st.Wanted {
+	if (s.st.Phase == core.Running || s.st.Phase == core.Reached) && s.st.Wanted {
 		return done(s, join("already running", note)), nil
 	}
 	old := s.st.Run

@@ -88,10 +88,14 @@ func (s *service) enabled() bool {
 }
 
 // lives tells whether a main process exists or is about to.
-func (s *service) lives() bool { return s.st.Live() || s.st.Phase == core.Spawning }
+func (s *service) lives() bool {
+	return ofRun(s.st) || s.st.Phase == core.Spawning || s.st.Phase == core.Preparing
+}
 
-// busy tells whether processes of the service may exist.
-func (s *service) busy() bool { return s.lives() || s.st.Phase == core.Cleaning }
+// busy tells whether processes of the service may exist, its hooks among them.
+func (s *service) busy() bool {
+	return s.lives() || s.st.Phase == core.Cleaning || s.st.Phase == core.Closing
+}
 
 // stateName is the state in DESIGN's words.
 func (s *service) stateName() string {
@@ -138,15 +142,33 @@ func (s *service) define(def *model.Service) {
 func configure(def *model.Service) core.Config {
 	c := core.Config{
 		Task:          def.Kind == model.Task,
+		Target:        def.Kind == model.Target,
+		Forking:       def.Kind == model.Forking,
 		When:          restartWhen[def.Restart.When],
 		Delay:         def.Restart.Delay,
+		Spacing:       def.Restart.Spacing,
+		Short:         configureShort(&def.Restart.Short),
 		Backoff:       core.Backoff(def.Restart.Backoff),
-		Limit:         core.Limit{Count: uint32(def.Restart.Limit.Count), Window: def.Restart.Limit.Window, RetryAfter: def.Restart.Limit.RetryAfter},
+		Limit:         configureLimit(&def.Restart.Limit),
+		ReadyWait:     def.Ready.Signed(),
 		ReadyAfter:    def.Ready.After,
+		ReadyTimeout:  def.Ready.Timeout,
+		HealthGrace:   def.Health.Grace,
+		HealthRestart: def.Health.Restart,
+		Watchdog:      def.Health.Watchdog,
 		StopTimeout:   def.Stop.Timeout,
 		CrashGrace:    def.Stop.CrashGrace,
 		LeaveChildren: def.Stop.LeaveChildren,
 		KeepLeftovers: !def.KillLeftovers,
+	}
+	for kind, hooks := range [core.HookKinds][]model.Hook{
+		core.BeforeStart: def.Hooks.BeforeStart, core.AfterStart: def.Hooks.AfterStart,
+		core.BeforeStop: def.Hooks.BeforeStop, core.AfterStop: def.Hooks.AfterStop,
+	} {
+		c.Hooks[kind] = len(hooks) > 0
+	}
+	if def.Health.Checks() {
+		c.HealthFailures = max(atMost255(def.Health.Failures), 1)
 	}
 	if def.Stop.Command != nil {
 		c.StopSteps = 1
@@ -158,6 +180,19 @@ func configure(def *model.Service) core.Config {
 	}
 	return c
 }
+
+func configureLimit(l *model.Limit) core.Limit {
+	return core.Limit{
+		Count: uint32(l.Count), Window: l.Window, RetryAfter: l.RetryAfter,
+		InRow: atMost255(l.InRow), Starts: l.Starts, FromFirst: l.FromFirst,
+	}
+}
+
+func configureShort(s *model.Short) core.Short {
+	return core.Short{Under: s.Under, Delay: s.Delay, After: atMost255(s.After), Counted: s.Counted}
+}
+
+func atMost255(n int) uint8 { return uint8(max(min(n, 255), 0)) }
 
 var restartWhen = map[model.RestartWhen]core.When{
 	model.RestartAlways: core.Always, model.RestartNever: core.Never,

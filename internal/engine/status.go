@@ -20,7 +20,7 @@ func (e *Engine) status(s *service, changed func(string) bool) control.Status {
 		Name: s.name, Service: s.name, Kind: "daemon",
 		State: s.stateName(), Wanted: s.st.Wanted, Enabled: s.enabled(),
 		Pid: int(s.info.Pid), Run: s.st.Run, Since: s.info.since(),
-		Ready: s.st.Phase == core.Running, Paused: s.st.Paused, Restarts: s.st.Restarts,
+		Ready: s.st.Phase == core.Running || s.st.Phase == core.Reached, Paused: s.st.Paused, Restarts: s.st.Restarts,
 		WaitingFor: []string{}, Strays: []int{}, Containment: "none",
 	}
 	if s.def != nil {
@@ -64,6 +64,8 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 		} else if s.info.Last.Run != 0 {
 			st.Why += ": " + exitText(s.info.Last)
 		}
+	case core.Waiting:
+		st.Why = s.st.Cause.Fault()
 	case core.Failed:
 		st.Why = s.faultText()
 		st.Fault = st.Why
@@ -83,7 +85,7 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 		case s.info.Last.Run != 0:
 			st.Why = exitText(s.info.Last)
 		}
-	case core.Stopping, core.Cleaning:
+	case core.Leaving, core.Stopping, core.Cleaning, core.Closing:
 		if s.fault != "" {
 			st.Why = s.fault
 		} else if s.st.Deadline != 0 {

@@ -115,6 +115,8 @@ func (e *Engine) checkUp(w *waiter) {
 	switch {
 	case s.st.Phase == core.Finished && s.info.Last.Run > w.run:
 		e.finishWritten(w, done(s, join("finished", w.note)))
+	case s.st.Phase == core.Reached:
+		e.finish(w, done(s, join("running", w.note)))
 	case s.st.Phase == core.Failed, s.info.Last.Run > w.run, s.st.Phase == core.Delaying && s.fault != "":
 		e.failUp(w)
 	case !s.st.Wanted && s.st.Phase == core.Down:

@@ -7,6 +7,7 @@ const (
 	sigHUP    = 1
 	sigINT    = 2
 	sigQUIT   = 3
+	sigABRT   = 6
 	sigKILL   = 9
 	sigTERM   = 15
 	sigRTMIN3 = 37

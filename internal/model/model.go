@@ -154,9 +154,13 @@ type Restart struct {
 
 // Short asks for Delay before the next start of a run that ended sooner than
 // Under after its start; it replaces the back-off. Under 0: there is no such rule.
+// The first After short runs in a row are let be. With Counted the delay counts as
+// life of the run after it, as where the program itself sleeps before it begins.
 type Short struct {
-	Under time.Duration
-	Delay time.Duration
+	Under   time.Duration
+	Delay   time.Duration
+	After   int
+	Counted bool
 }
 
 // ExitSet is a set of exit codes and signals, both sorted.
@@ -186,6 +190,7 @@ type Limit struct {
 	RetryAfter time.Duration
 	InRow      int
 	Starts     bool // what an operator starts is counted as well
+	FromFirst  bool // Window begins with the first start that is counted, and the next with the first after its end
 }
 
 // StopStep is one signal and how long to wait before the next step. Wait 0 in
