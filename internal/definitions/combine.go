@@ -38,6 +38,7 @@ func (c *combiner) all() {
 		names = append(names, name)
 	}
 	slices.Sort(names)
+	c.ambiguous(names, mains)
 	for _, name := range names {
 		if strings.HasSuffix(name, "@") {
 			c.template(name, mains)
@@ -46,6 +47,25 @@ func (c *combiner) all() {
 		}
 	}
 	c.orphans(mains)
+}
+
+// ambiguous breaks a service and a template of the same name: what an operator
+// asks of NAME is for all copies of NAME@, so it could mean either.
+func (c *combiner) ambiguous(names []string, mains map[string]chosen) {
+	for _, template := range names {
+		base, isTemplate := strings.CutSuffix(template, "@")
+		plain, both := mains[base]
+		if !isTemplate || !both {
+			continue
+		}
+		main := mains[template]
+		var l diag.List
+		l.Add(diag.Error, main.at, "duplicate", "rename one of the two", "cannot define %s beside %s: %s would mean that service and all copies of the template (%s)", template, base, base, plain.at)
+		// What becomes of the one hangs on the files of the other.
+		inputs := slices.Concat(plain.inputs, main.inputs)
+		mains[base] = chosen{&piece{at: plain.at, broken: append(slices.Clone(plain.broken), l...), inputs: inputs}, plain.layer}
+		mains[template] = chosen{&piece{at: main.at, broken: append(slices.Clone(main.broken), l...), inputs: inputs}, main.layer}
+	}
 }
 
 // service builds one service; above are drop-ins that come after its own
@@ -129,7 +149,8 @@ func (c *combiner) template(name string, mains map[string]chosen) {
 		c.broken(name, broken, inputs)
 		return
 	}
-	for _, instance := range copies.Instances {
+	c.set.Templates[name] = templateOf(main.at.File, copies)
+	for _, instance := range c.copies(name, copies) {
 		full := name + instance
 		if err := model.ValidName(full); err != nil {
 			c.broken(name, diag.List{{Pos: main.at, Severity: diag.Error, Code: "bad-name", Message: err.Error()}}, inputs)
@@ -139,6 +160,26 @@ func (c *combiner) template(name string, mains map[string]chosen) {
 			c.service(full, name, main, c.dropIns(full, main.layer))
 		}
 	}
+}
+
+func templateOf(file string, copies native.Copies) Template {
+	t := Template{File: file}
+	if copies.Scaled {
+		t.Scale = len(copies.Instances)
+	} else {
+		t.Named = copies.Instances
+	}
+	return t
+}
+
+// copies are the instances of a template as its file and operators say.
+func (c *combiner) copies(name string, copies native.Copies) []string {
+	if scale := c.g.opts.Scale; scale != nil && copies.Scaled {
+		if n, said := scale(name); said {
+			return native.Numbered(min(max(n, 0), model.MaxScale))
+		}
+	}
+	return copies.Instances
 }
 
 func (c *combiner) add(name string, svc *model.Service, diags diag.List, inputs []input) {

@@ -60,7 +60,17 @@ type request struct {
 }
 
 func (q *request) wants(name string) bool {
-	return q == nil || name == q.name || q.template != "" && name == q.template
+	return q == nil || slices.Contains(bearing(q.name), name)
+}
+
+// bearing are the names whose definitions have a say in what becomes of name:
+// itself, the template it may be a copy of, and what bars the template's way.
+func bearing(name string) []string {
+	base, instance := model.SplitName(name)
+	if instance == "" {
+		return []string{name, base + "@"}
+	}
+	return []string{name, base + "@", base}
 }
 
 func (g *gatherer) fail(path string, err error) {
@@ -219,9 +229,9 @@ func (g *gatherer) candidates(d *dir) []string {
 		return nil
 	}
 	names := []string{}
-	for _, base := range []string{g.only.name, g.only.template} {
+	for _, base := range bearing(g.only.name) {
 		for _, end := range []string{suffix, dropInSuffix} {
-			if base != "" && exists(filepath.Join(d.path, base+end)) {
+			if exists(filepath.Join(d.path, base+end)) {
 				names = append(names, base+end)
 			}
 		}

@@ -36,6 +36,11 @@ type Options struct {
 	// services.
 	DotEnv bool
 
+	// Scale is how many copies of a template ("web@") an operator asked for, if one
+	// did: it wins over what the file says. A template whose instances have names
+	// is not asked about. nil: nobody did.
+	Scale func(template string) (copies int, said bool)
+
 	// VendorDir and EtcDir stand for /usr/lib/abide and /etc/abide if not empty.
 	VendorDir string
 	EtcDir    string

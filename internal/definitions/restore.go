@@ -18,12 +18,14 @@ type Input struct {
 // Memory is what of a Set its services do not tell: with it and them, Restore
 // makes a Set that answers as the first one did, without reading a file.
 type Memory struct {
-	Folders  []Input
-	Lost     []string
-	Foreign  []string
-	Sources  []string
-	DotEnv   string
-	Shutdown time.Duration
+	Folders []Input
+	Lost    []string
+	Foreign []string
+	Sources []string
+	// Templates are those of the Set.
+	Templates map[string]Template
+	DotEnv    string
+	Shutdown  time.Duration
 }
 
 // Memory returns what Restore needs. A set with errors cannot be restored,
@@ -31,7 +33,7 @@ type Memory struct {
 func (s *Set) Memory() (m Memory, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m = Memory{Lost: s.lost, Foreign: s.foreign, Sources: s.Sources, DotEnv: s.DotEnv, Shutdown: s.Shutdown}
+	m = Memory{Lost: s.lost, Foreign: s.foreign, Sources: s.Sources, DotEnv: s.DotEnv, Shutdown: s.Shutdown, Templates: s.Templates}
 	for _, f := range s.folders {
 		m.Folders = append(m.Folders, Input{f.path, uint64(f.at)})
 	}
@@ -53,7 +55,7 @@ func (s *Set) Inputs(name string) (list []Input, known bool) {
 // with what the files say now.
 func Restore(opts Options, m Memory, services map[string]*model.Service, inputs map[string][]Input) *Set {
 	s := &Set{
-		opts: opts, Services: services, Broken: map[string]diag.List{}, Sources: m.Sources, DotEnv: m.DotEnv, Shutdown: m.Shutdown,
+		opts: opts, Services: services, Broken: map[string]diag.List{}, Templates: m.Templates, Sources: m.Sources, DotEnv: m.DotEnv, Shutdown: m.Shutdown,
 		inputs: make(map[string][]input, len(inputs)), lost: m.Lost, foreign: m.Foreign, known: maps.Clone(services),
 	}
 	for _, f := range m.Folders {

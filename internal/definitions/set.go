@@ -21,6 +21,8 @@ type Set struct {
 	// Broken are the diagnostics of definitions that cannot be used, by the name
 	// of the service, or of the template ("web@") if its own file is broken.
 	Broken map[string]diag.List
+	// Templates are those that can be used, by name ("web@").
+	Templates map[string]Template
 	// Diags is everything there is to say, those of Broken included, sorted.
 	Diags diag.List
 	// Shutdown is [shutdown] timeout, 0 if it is not given.
@@ -40,10 +42,17 @@ type Set struct {
 	cache   projectCache
 }
 
+// Template is what is known of the copies of a template.
+type Template struct {
+	File  string
+	Named []string // its instances, if they are listed by names
+	Scale int      // how many numbered copies its file asks for, 0 if it says nothing
+}
+
 // Load reads all definitions of opts. It cannot fail: what cannot be read is in
 // Diags, and the rest is in Services.
 func Load(opts Options) *Set {
-	s := &Set{opts: opts, Services: map[string]*model.Service{}, Broken: map[string]diag.List{}, inputs: map[string][]input{}}
+	s := &Set{opts: opts, Services: map[string]*model.Service{}, Broken: map[string]diag.List{}, Templates: map[string]Template{}, inputs: map[string][]input{}}
 	g := s.gatherer(nil)
 	g.gather()
 	s.Sources, s.folders, s.lost, s.foreign = g.sources, g.folders, g.lost, g.foreign
@@ -100,7 +109,7 @@ func (s *Set) read(name string) (*model.Service, diag.List, []input) {
 	if base, instance := model.SplitName(name); instance != "" {
 		only.template = base + "@"
 	}
-	fresh := &Set{opts: s.opts, Services: map[string]*model.Service{}, Broken: map[string]diag.List{}, inputs: map[string][]input{}, DotEnv: s.DotEnv}
+	fresh := &Set{opts: s.opts, Services: map[string]*model.Service{}, Broken: map[string]diag.List{}, Templates: map[string]Template{}, inputs: map[string][]input{}, DotEnv: s.DotEnv}
 	g := s.gatherer(only)
 	g.gather()
 	c := combiner{g: g, set: fresh}
@@ -181,13 +190,9 @@ func (l *Look) touched(name string, inputs []input) bool {
 	appeared := func(path string) bool {
 		return !slices.ContainsFunc(inputs, func(in input) bool { return in.path == path }) && stampAt(path) != 0
 	}
-	template := ""
-	if base, instance := model.SplitName(name); instance != "" {
-		template = base + "@"
-	}
 	for _, folder := range l.folders {
-		for _, base := range []string{name, template} {
-			if base != "" && (appeared(folder+"/"+base+suffix) || appeared(folder+"/"+base+dropInSuffix)) {
+		for _, base := range bearing(name) {
+			if appeared(folder+"/"+base+suffix) || appeared(folder+"/"+base+dropInSuffix) {
 				return true
 			}
 		}

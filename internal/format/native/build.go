@@ -139,8 +139,7 @@ func Build(p Parts) (*model.Service, diag.List) {
 // Copies are the instances that a template asks for.
 type Copies struct {
 	Instances []string
-	Scaled    bool     // they are numbered from 1, because of scale or nothing else being said
-	Pos       diag.Pos // of the key scale or instances; the zero Pos if neither is given
+	Scaled    bool // they are numbered from 1; so are those of a template that lists none
 }
 
 // Numbered are n copies named by their numbers.
@@ -160,12 +159,10 @@ func CopiesOf(p Parts) (Copies, diag.List) {
 	instances, scale := root.Get("instances"), root.Get("scale")
 	c := Copies{Scaled: instances == nil}
 	if instances != nil {
-		c.Pos = instances.Value.Pos
 		readInstances(r, "instances", instances.Value)
 	}
 	c.Instances = r.instances
 	if scale != nil {
-		c.Pos = scale.Value.Pos
 		readScale(r, "scale", scale.Value)
 		if r.scaled {
 			c.Instances = Numbered(r.scale)
