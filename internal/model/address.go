@@ -75,6 +75,19 @@ func checkURL(text string) error {
 	return checkHost(authority)
 }
 
+// checkProbeURL takes a web address, or one of a server on a socket of this machine.
+func checkProbeURL(text string) error {
+	rest, local := strings.CutPrefix(text, "http+unix://")
+	if !local {
+		return checkURL(text)
+	}
+	socket, _, _ := strings.Cut(rest, "/")
+	if !strings.HasPrefix(strings.ToUpper(socket), "%2F") || strings.ContainsAny(text, " \t\n\x00") {
+		return errText("the path of a socket stands behind http+unix:// with %2F for each /")
+	}
+	return nil
+}
+
 // MaskURL is an address without what may be a secret: only its host is left.
 func MaskURL(url string) string {
 	scheme, rest, ok := strings.Cut(url, "://")

@@ -95,7 +95,7 @@ func (v *validator) ready() {
 		v.fail("ready.fd", "bad-value", "0, 1 and 2 are its input, output and errors", "cannot use ready.fd = %d: it must be from 3 to %d", r.FD, MaxReadyFD)
 	}
 	v.shape("ready.tcp", r.TCP, checkAddress)
-	v.shape("ready.http", r.HTTP, checkURL)
+	v.shape("ready.http", r.HTTP, checkProbeURL)
 	if len(r.Exec) > 0 {
 		v.argv("ready.exec", r.Exec)
 	}
@@ -160,7 +160,7 @@ func (v *validator) health() {
 		v.fail("health.failures", "bad-value", "", "cannot use health.failures = %d: it must be from 1 to %d", h.Failures, maxFailures)
 	}
 	v.shape("health.tcp", h.TCP, checkAddress)
-	v.shape("health.http", h.HTTP, checkURL)
+	v.shape("health.http", h.HTTP, checkProbeURL)
 	if len(h.Exec) > 0 {
 		v.argv("health.exec", h.Exec)
 	}
@@ -224,11 +224,12 @@ func (v *validator) conditions() {
 	} {
 		key := "conditions." + l.key
 		for _, text := range l.texts {
+			at := key + "." + text
 			v.text(key, text)
 			if l.check == nil {
-				v.account(key, text)
+				v.account(at, text)
 			} else if err := l.check(text); err != nil {
-				v.fail(key, "bad-value", "", "cannot use %s = %q: %s", key, text, err)
+				v.fail(at, "bad-value", "", "cannot use %q in %s: %s", text, key, err)
 			}
 		}
 	}

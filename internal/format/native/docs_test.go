@@ -28,7 +28,7 @@ func keyTable() string {
 		if i := strings.LastIndexByte(k.Path, '.'); i >= 0 {
 			table = k.Path[:i]
 		}
-		if k.Path == "rlimits" || k.Path == "operators" {
+		if k.Path == "rlimits" || k.Path == "operators" || k.Path == "credentials" {
 			table = k.Path
 		}
 		if table != section {

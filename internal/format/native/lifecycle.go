@@ -103,6 +103,9 @@ func conditionKey(leaf, takes, doc string, field func(*model.Conditions) *[]stri
 				} else if s, ok := r.ownText(path, item); ok {
 					out = append(out, s)
 				}
+				if len(out) > 0 {
+					r.svc.Origin[path+"."+out[len(out)-1]] = item.Pos
+				}
 			}
 			*field(&r.svc.Conditions) = out
 		},
