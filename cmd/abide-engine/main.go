@@ -189,7 +189,7 @@ func serve(f flags) error {
 	}, mainService(f), run.Dir, boot, func(err error) { out.Say(fmt.Sprintf("Cannot keep what is applied: %v", err)) })
 
 	ports := engine.Ports{
-		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes,
+		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes, Patterns: patterns{stateDir},
 		Snapshot: snapshot, Requests: requests, History: history, Pending: pending, Console: out, Memory: &memory{},
 		Upgrader: k.upgrader,
 		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},

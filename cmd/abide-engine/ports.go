@@ -10,6 +10,7 @@ import (
 	"github.com/abide-project/abide/internal/model"
 	"github.com/abide-project/abide/internal/outside"
 	"github.com/abide-project/abide/internal/spawn"
+	"github.com/abide-project/abide/internal/state"
 	"github.com/abide-project/abide/internal/svlog"
 )
 
@@ -134,3 +135,21 @@ func (processes) Readers(pipe outside.Output, except func(int) bool) ([]outside.
 type console struct{}
 
 func (console) Say(line string) { _, _ = os.Stderr.WriteString("abide: " + line + "\n") }
+
+// patterns keep in the state folder for whom [operators] was given; without one
+// they are forgotten with the engine.
+type patterns struct{ dir *state.Dir }
+
+func (p patterns) Load() (map[string]state.PatternUsers, error) {
+	if p.dir == nil {
+		return nil, nil
+	}
+	return state.LoadPatterns(p.dir)
+}
+
+func (p patterns) Store(now map[string]state.PatternUsers) error {
+	if p.dir == nil {
+		return nil
+	}
+	return state.StorePatterns(p.dir, now)
+}

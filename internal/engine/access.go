@@ -39,8 +39,9 @@ func (e *Engine) may(who control.Who, def *model.Service, role string, verb cont
 	if def == nil {
 		return false
 	}
+	operators := e.operators(def)
 	for _, r := range rolesAbove[role] {
-		list, given := def.Operators[r]
+		list, given := operators[r]
 		if !given && r == "view" {
 			return true
 		}
@@ -48,7 +49,7 @@ func (e *Engine) may(who control.Who, def *model.Service, role string, verb cont
 			return true
 		}
 	}
-	return verb != "" && matches(who, def.Operators[string(verb)])
+	return verb != "" && matches(who, operators[string(verb)])
 }
 
 // matches tells whether a list of "*", "user:x" and "group:x" means who. Unknown

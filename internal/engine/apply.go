@@ -170,6 +170,7 @@ func (e *Engine) repeatChanges(r *request) {
 
 // writeApplied keeps what is applied for the engine after this one.
 func (e *Engine) writeApplied() {
+	e.judgePatterns()
 	if err := e.ports.Definitions.KeepApplied(e.definitions()); err != nil {
 		e.complainOnce("applied", fmt.Sprintf("Cannot keep what is applied: %v", err))
 	}

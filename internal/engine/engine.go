@@ -14,6 +14,7 @@ import (
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/core"
 	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/state"
 )
 
 // Options is how one engine was asked to run.
@@ -70,8 +71,9 @@ type Engine struct {
 	hidden     map[string]*service // the other halves of rolls, by slot
 	undefined  map[string]Record   // what the keeper knows of services that nothing defines
 	aux        map[string]*auxRun
-	complained map[string]bool // kinds of trouble of our own that were said
-	refusals   map[int]int     // attempts that were not permitted, by uid
+	complained map[string]bool               // kinds of trouble of our own that were said
+	patterns   map[string]state.PatternUsers // for whom [operators] was given
+	refusals   map[int]int                   // attempts that were not permitted, by uid
 	notes      map[string]string
 	compress   compressQueue
 	asked      requests
@@ -331,6 +333,7 @@ func (e *Engine) begin() {
 	e.beginning = true
 	e.recoverEvents()
 	e.loadRequests()
+	e.loadPatterns()
 	pages := e.loadPages()
 	if e.foundBefore() {
 		e.opts.RecordsLost = false
@@ -386,6 +389,7 @@ func (e *Engine) begin() {
 		e.stopAll()
 		e.settle()
 	}
+	e.judgePatterns()
 	e.resumeRequests()
 	if e.stopping == nil {
 		e.needAtBoot()

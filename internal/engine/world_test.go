@@ -58,8 +58,9 @@ type world struct {
 	readers   []outside.Reader        // of any pipe
 	outputs   []string                // taken by descriptor
 
-	past Past // nil: nothing is ever lost
-	lost bool // the keeper says that its records were
+	patterns Patterns
+	past     Past // nil: nothing is ever lost
+	lost     bool // the keeper says that its records were
 
 	holdLogs bool // what runs wrote stays in their pipes until releaseLogs
 	unlogged []func()
@@ -104,7 +105,7 @@ func (w *world) boot() {
 	defer func() { w.boots++ }()
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost, KeeperPid: w.keeperPid}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Patterns: w.patterns,
 	})
 	w.eng.aside = func(f func()) { f() }
 	w.eng.timer = time.NewTimer(time.Hour)
