@@ -3,6 +3,7 @@ package model
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,6 @@ const (
 	maxHooks       = 64
 	maxCredentials = 256
 	maxPattern     = 4 << 10
-	maxFailures    = 255
 	leastPause     = 100 * time.Millisecond // between checks
 )
 
@@ -94,6 +94,9 @@ func (v *validator) ready() {
 	if r.FD != 0 && (r.FD < 3 || r.FD > MaxReadyFD) {
 		v.fail("ready.fd", "bad-value", "0, 1 and 2 are its input, output and errors", "cannot use ready.fd = %d: it must be from 3 to %d", r.FD, MaxReadyFD)
 	}
+	if r.Log != "" && !v.s.Log.read() {
+		v.fail("ready.log", "conflict", `write stdout = "file" in [log]`, "cannot use ready.log: abide does not see the output of %s", v.s.Name)
+	}
 	v.shape("ready.tcp", r.TCP, checkAddress)
 	v.shape("ready.http", r.HTTP, checkProbeURL)
 	if len(r.Exec) > 0 {
@@ -104,6 +107,11 @@ func (v *validator) ready() {
 	}
 	v.text("ready.file", r.File)
 	v.absolute("ready.file", r.File)
+}
+
+// read reports whether output passes through abide.
+func (l *Log) read() bool {
+	return slices.ContainsFunc(slices.Concat(l.Stdout, l.Stderr), func(t LogTarget) bool { return t.Kind != LogNull && t.Kind != LogInherit })
 }
 
 // sign is one of several keys that exclude each other.
@@ -156,8 +164,8 @@ func (v *validator) health() {
 	if h.Timeout <= 0 && (h.Checks() || v.s.given("health.timeout")) {
 		v.fail("health.timeout", "bad-value", "", "cannot use health.timeout = %q: no check could succeed", FormatDuration(h.Timeout))
 	}
-	if (h.Checks() || v.s.given("health.failures")) && (h.Failures < 1 || h.Failures > maxFailures) {
-		v.fail("health.failures", "bad-value", "", "cannot use health.failures = %d: it must be from 1 to %d", h.Failures, maxFailures)
+	if h.Checks() || v.s.given("health.failures") {
+		v.counted("health.failures", h.Failures, 1)
 	}
 	v.shape("health.tcp", h.TCP, checkAddress)
 	v.shape("health.http", h.HTTP, checkProbeURL)
@@ -179,6 +187,9 @@ func (v *validator) surroundings() {
 	}
 	if d.Name != "" && !fileName(d.Name) {
 		v.fail("directories.name", "bad-value", "", "cannot use directories.name = %q: it is no name of one folder", d.Name)
+	}
+	if len(v.s.Credentials) > 0 && v.s.Chroot != "" {
+		v.fail("credentials", "conflict", "", "cannot use credentials with chroot: %s could not see their folder", v.s.Name)
 	}
 	if len(v.s.Credentials) > maxCredentials {
 		v.fail("credentials", "bad-value", "", "cannot use %d credentials: at most %d are allowed", len(v.s.Credentials), maxCredentials)

@@ -23,8 +23,6 @@ func (v *validator) restart() {
 	b := &r.Backoff
 	v.span("restart.delay", r.Delay)
 	v.span("restart.spacing", r.Spacing)
-	v.span("restart.short.under", r.Short.Under)
-	v.span("restart.short.delay", r.Short.Delay)
 	v.span("restart.backoff.first", b.First)
 	v.span("restart.backoff.max", b.Max)
 	v.span("restart.backoff.healthy", b.Healthy)
@@ -46,20 +44,45 @@ func (v *validator) restart() {
 	if r.Limit.Count < 0 || r.Limit.Count > math.MaxInt32 {
 		v.fail("restart.limit.count", "bad-value", "", "cannot use restart.limit.count = %d: it must not be negative nor above %d", r.Limit.Count, math.MaxInt32)
 	}
-	if r.Limit.InRow < 0 || r.Limit.InRow > math.MaxInt32 {
-		v.fail("restart.limit.failures_in_a_row", "bad-value", "", "cannot use restart.limit.failures_in_a_row = %d: it must not be negative nor above %d", r.Limit.InRow, math.MaxInt32)
-	}
-	if r.Short.Under <= 0 && r.Short.Delay > 0 {
-		v.fail("restart.short.delay", "missing", `as in short = { under = "2m", delay = "5m" }`, "cannot use restart.short.delay: below what age a run is short is not said")
-	}
+	v.counted("restart.limit.failures_in_a_row", r.Limit.InRow, 0)
+	v.short(&r.Short)
 	if r.Limit.Count > 0 && r.Limit.Window <= 0 {
 		v.fail("restart.limit.window", "bad-value", "", "cannot use restart.limit: its window is empty")
 	}
-	if r.Limit.Starts && r.Limit.Count == 0 {
-		v.warn("restart.limit.counts", "no-effect", "", "restart.limit.counts does nothing: restart.limit.count is not given")
+	for _, t := range []struct {
+		key   string
+		given bool
+	}{{"counts", r.Limit.Starts}, {"from_first", r.Limit.FromFirst}} {
+		if t.given && r.Limit.Count == 0 {
+			v.warn("restart.limit."+t.key, "no-effect", "", "restart.limit.%s does nothing: restart.limit.count is not given", t.key)
+		}
 	}
 	if r.When == RestartNever && r.Limit.Count > 0 && !r.Limit.Starts {
 		v.warn("restart.limit.count", "no-effect", "", "restart.limit does nothing: %s is never restarted by itself", v.s.Name)
+	}
+}
+
+// counted refuses what a byte of the state cannot count to.
+func (v *validator) counted(key string, n, least int) {
+	if n < least || n > math.MaxUint8 {
+		v.fail(key, "bad-value", "", "cannot use %s = %d: it must be from %d to %d", key, n, least, math.MaxUint8)
+	}
+}
+
+func (v *validator) short(s *Short) {
+	v.span("restart.short.under", s.Under)
+	v.span("restart.short.delay", s.Delay)
+	v.counted("restart.short.after", s.After, 0)
+	if s.Under > 0 {
+		return
+	}
+	for _, t := range []struct {
+		key   string
+		given bool
+	}{{"delay", s.Delay > 0}, {"after", s.After > 0}, {"counted", s.Counted}} {
+		if t.given {
+			v.fail("restart.short."+t.key, "missing", `as in short = { under = "2m", delay = "5m" }`, "cannot use restart.short.%s: below what age a run is short is not said", t.key)
+		}
 	}
 }
 

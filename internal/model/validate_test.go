@@ -47,9 +47,16 @@ func TestValidateRefusesWhatNoServiceCanBe(t *testing.T) {
 		"cannot use a kind numbered 9":                  func(s *Service) { s.Kind = 9 },
 		"cannot use pid_file: x is a daemon":            func(s *Service) { s.PidFile = "/run/x.pid" },
 		`pid_file = "x.pid": it is not an absolute`:     func(s *Service) { s.Kind, s.PidFile = Forking, "x.pid" },
-		"restart.limit.failures_in_a_row = -1":          func(s *Service) { s.Restart.Limit.InRow = -1 },
-		"below what age a run is short":                 func(s *Service) { s.Restart.Short.Delay = time.Second },
-		"cannot use restart.spacing":                    func(s *Service) { s.Restart.Spacing = -1 },
+		"abide does not see the output of x": func(s *Service) {
+			s.Ready.Log, s.Log.Stdout, s.Log.Stderr = "x", []LogTarget{{Kind: LogNull}}, []LogTarget{{Kind: LogInherit}}
+		},
+		"cannot use credentials with chroot":      func(s *Service) { s.Credentials, s.Chroot = []Credential{{"a", "/x"}}, "/x" },
+		"restart.short.after = 256":               func(s *Service) { s.Restart.Short = Short{Under: 1, After: 256} },
+		"cannot use restart.short.counted: below": func(s *Service) { s.Restart.Short.Counted = true },
+		"restart.limit.failures_in_a_row = 256":   func(s *Service) { s.Restart.Limit.InRow = 256 },
+		"restart.limit.failures_in_a_row = -1":    func(s *Service) { s.Restart.Limit.InRow = -1 },
+		"below what age a run is short":           func(s *Service) { s.Restart.Short.Delay = time.Second },
+		"cannot use restart.spacing":              func(s *Service) { s.Restart.Spacing = -1 },
 	} {
 		s := Defaults(Daemon, false)
 		s.Name, s.Command = "x", []string{"/bin/x"}

@@ -141,6 +141,8 @@ var restartKeys = []Key{
 	duration("restart.spacing", "The least time from one start to the next automatic one.", func(s *model.Service) *dur { return &s.Restart.Spacing }),
 	duration("restart.short.under", "A run that ended sooner waits restart.short.delay, whatever the back-off says; 0s is no such rule.", func(s *model.Service) *dur { return &s.Restart.Short.Under }),
 	duration("restart.short.delay", "The wait after such a short run.", func(s *model.Service) *dur { return &s.Restart.Short.Delay }),
+	number("restart.short.after", "So many short runs in a row are let be first.", func(s *model.Service) *int { return &s.Restart.Short.After }),
+	{Path: "restart.short.counted", Type: "bool", Doc: "The wait counts as life of the run that follows it.", read: boolean(func(s *model.Service) *bool { return &s.Restart.Short.Counted }), write: boolOut(func(s *model.Service) bool { return s.Restart.Short.Counted })},
 	duration("restart.backoff.first", "The first wait when it keeps dying.", func(s *model.Service) *dur { return &s.Restart.Backoff.First }),
 	fraction("restart.backoff.factor", "What each further wait is multiplied by.", func(s *model.Service) *float64 { return &s.Restart.Backoff.Factor }),
 	duration("restart.backoff.max", "The longest wait.", func(s *model.Service) *dur { return &s.Restart.Backoff.Max }),
@@ -151,6 +153,7 @@ var restartKeys = []Key{
 	duration("restart.limit.window", "The time in which they are counted.", func(s *model.Service) *dur { return &s.Restart.Limit.Window }),
 	number("restart.limit.failures_in_a_row", "Give up after so many failed runs without a ready one between; 0 never gives up.", func(s *model.Service) *int { return &s.Restart.Limit.InRow }),
 	{Path: "restart.limit.counts", Type: `"restarts" or "starts"`, Doc: "What restart.limit.count counts: automatic restarts, or every start, an operator's too.", read: choice(map[string]func(s *model.Service){"restarts": func(s *model.Service) { s.Restart.Limit.Starts = false }, "starts": func(s *model.Service) { s.Restart.Limit.Starts = true }}), write: func(s *model.Service) string { return oneOf(s.Restart.Limit.Starts, "starts", "restarts") }},
+	{Path: "restart.limit.from_first", Type: "bool", Doc: "The window begins with the first start that is counted, and the next one with the first after its end. Otherwise it glides: what lies longer back is forgotten one by one.", read: boolean(func(s *model.Service) *bool { return &s.Restart.Limit.FromFirst }), write: boolOut(func(s *model.Service) bool { return s.Restart.Limit.FromFirst })},
 	duration("restart.limit.retry_after", "Try again by itself after giving up; 0s does not.", func(s *model.Service) *dur { return &s.Restart.Limit.RetryAfter }),
 }
 
