@@ -112,6 +112,10 @@ func (e *Engine) reconcile(s *service, r Record) {
 		return
 	}
 	ended := r.Exited && r.Run > s.info.Last.Run
+	if s.node != nil && !e.deps.known && s.adopted && (ended || !r.Live) {
+		// Whether it may start again follows from what became of others.
+		e.orderEvent(s, core.Event{Kind: core.EvHold})
+	}
 	switch {
 	case r.Live || ended && r.Run > s.st.Run:
 		s.adopted = true

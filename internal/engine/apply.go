@@ -36,7 +36,7 @@ func (e *Engine) apply(names []string) []control.Outcome {
 	}
 	for _, name := range sortedKeys(e.services) {
 		s := e.services[name]
-		if set.Services[name] == nil && set.Broken[name] == nil && !s.transient && !s.gone {
+		if set.Services[name] == nil && set.Broken[name] == nil && !s.transient && !s.builtIn && !s.gone {
 			out = append(out, e.remove(s))
 		}
 	}
@@ -78,7 +78,7 @@ func (e *Engine) applyDefinition(name string, def *model.Service) (control.Outco
 		s = e.add(name, def)
 		o.Message = "added"
 		if e.stopping == nil && e.wantedAtBoot(s) {
-			e.change(s, core.Event{Kind: core.EvStart})
+			e.change(s, core.Event{Kind: core.EvNeed})
 			o.Message = "added and started"
 		}
 		e.record(name, 0, "definition", o.Message, nil)
@@ -91,6 +91,7 @@ func (e *Engine) applyDefinition(name string, def *model.Service) (control.Outco
 	}
 	e.claim(s)
 	s.define(def)
+	e.rewire(name)
 	e.ports.Logs.Configure(name, &def.Log)
 	o.Message = "changed: " + strings.Join(changes, ", ")
 	if must && s.lives() {
@@ -143,7 +144,17 @@ func (e *Engine) change(s *service, ev core.Event) {
 	if r := e.asked.open[e.request]; r != nil {
 		r.changes = append(r.changes, changeJSON{Name: s.name, Event: ev.Kind, Must: ev.Must})
 	}
-	e.feed(s, ev)
+	e.carryChange(s, ev)
+}
+
+// carryChange feeds it. What is to be gone goes in its turn.
+func (e *Engine) carryChange(s *service, ev core.Event) {
+	switch {
+	case ev.Kind != core.EvStop:
+		e.feed(s, ev)
+	case e.request == 0 || s.info.Request < e.request:
+		e.bringDown(s, endStop)
+	}
 }
 
 // keepChanges puts on record what follows from new definitions before they are in
@@ -162,7 +173,7 @@ func (e *Engine) repeatChanges(r *request) {
 			if c.Event == core.EvStop {
 				s.gone, s.info.Gone = true, true
 			}
-			e.feed(s, core.Event{Kind: c.Event, Must: c.Must})
+			e.carryChange(s, core.Event{Kind: c.Event, Must: c.Must})
 		}
 	}
 	e.request = 0
@@ -180,7 +191,7 @@ func (e *Engine) writeApplied() {
 func (e *Engine) definitions() map[string]*model.Service {
 	defs := make(map[string]*model.Service, len(e.services))
 	for name, s := range e.services {
-		if s.def != nil {
+		if s.def != nil && !s.builtIn {
 			defs[name] = s.def
 		}
 	}
@@ -225,6 +236,7 @@ func (e *Engine) freshen(name string, replace bool) (*service, string, *control.
 	}
 	e.claim(s)
 	s.define(def)
+	e.rewire(name)
 	e.ports.Logs.Configure(name, &def.Log)
 	// What the operator asked for follows: only that is the request's own.
 	e.feedPart(s, core.Event{Kind: core.EvRedefined}, 0)

@@ -63,7 +63,9 @@ type Engine struct {
 
 	inbox    *mailbox
 	services map[string]*service
-	queue    []pending // events not yet stepped, oldest first
+	queue    eventQueue // events not yet stepped
+	orders   eventQueue // what the graph orders, before those
+	deps     dependencies
 	due      dueHeap
 	timer    *time.Timer
 	armedFor core.Time
@@ -107,6 +109,8 @@ type pending struct {
 	ev      core.Event
 	request uint64 // it is part of, 0: none
 	because uint64 // the cursor of the history's event that led to it, 0: none
+	named   bool   // an operator means this very service
+	ends    bool   // what was to become of the service is done with it
 }
 
 // New makes an engine over its ports. Nothing happens before Run.
@@ -123,6 +127,7 @@ func New(opts Options, ports Ports) *Engine {
 		inbox:      newMailbox(),
 		services:   map[string]*service{},
 		hidden:     map[string]*service{},
+		deps:       newDependencies(),
 		undefined:  map[string]Record{},
 		aux:        map[string]*auxRun{},
 		complained: map[string]bool{},
@@ -203,15 +208,36 @@ func (e *Engine) Failure() error { return e.failure }
 // feed queues an event; settle steps it. One that is part of a request goes to a
 // service once, whatever engines die on the way.
 func (e *Engine) feed(s *service, ev core.Event) {
+	e.feedPart(s, e.once(s, ev), e.request)
+}
+
+// feedNamed is feed for an operator who means this very service: what conflicts with
+// it has to go.
+func (e *Engine) feedNamed(s *service, ev core.Event) {
+	p := e.pend(s, e.once(s, ev), e.request)
+	p.named = true
+	e.announce(&p)
+	e.queue.put(p)
+}
+
+// once is the event, or nothing if it was part of a request that was carried out on
+// the service before: what follows from its state is looked at all the same.
+func (e *Engine) once(s *service, ev core.Event) core.Event {
 	if e.request != 0 && s.info.Request >= e.request {
-		ev = core.Event{} // what follows from its state is looked at all the same
+		return core.Event{}
 	}
-	e.feedPart(s, ev, e.request)
+	return ev
 }
 
 // feedPart queues an event of a request whose number goes on the service's page
 // with the step.
 func (e *Engine) feedPart(s *service, ev core.Event, request uint64) {
+	p := e.pend(s, ev, request)
+	e.announce(&p)
+	e.queue.put(p)
+}
+
+func (e *Engine) pend(s *service, ev core.Event, request uint64) pending {
 	ev.Rand = rand.Uint32()
 	if s.info.Roll == rollNone && endsRun(ev) {
 		if next := e.settleRoll(s); ev.Kind != core.EvExited {
@@ -222,13 +248,14 @@ func (e *Engine) feedPart(s *service, ev core.Event, request uint64) {
 	if because == 0 && !rootEvent(s, ev) {
 		because = s.info.Chain
 	}
-	e.queue = append(e.queue, pending{s, ev, request, because})
+	return pending{s: s, ev: ev, request: request, because: because}
 }
 
-// settle steps queued events until none is left, then looks at what changed as a
-// whole: waiting requests, the shutdown, an essential service's end.
+// settle steps what is queued, and what the graph makes of that, until nothing is
+// left, then looks at what changed as a whole: waiting requests, the shutdown, an
+// essential service's end.
 func (e *Engine) settle() {
-	for len(e.queue) > 0 {
+	for !e.settled() {
 		e.settleQueue()
 	}
 	e.because = 0
@@ -236,24 +263,43 @@ func (e *Engine) settle() {
 
 func (e *Engine) settleQueue() {
 	touched := make([]*service, 0, 8)
-	for i := 0; i < len(e.queue); i++ {
-		p := e.queue[i]
-		p.s.info.Request = max(p.s.info.Request, p.request)
+	for {
+		p, any := e.next()
+		if !any {
+			break
+		}
+		s := p.s
+		e.announced(&p)
+		if s.forgotten {
+			continue
+		}
+		s.info.Request = max(s.info.Request, p.request)
+		if p.ends {
+			s.info.Ending = endNone
+		}
 		e.because = p.because
-		e.step(p.s, p.ev)
-		if !p.s.touched {
-			p.s.touched = true
-			touched = append(touched, p.s)
+		e.step(s, p.ev)
+		if p.ends {
+			e.obey(s)
+		}
+		if !s.touched {
+			s.touched = true
+			touched = append(touched, s)
 		}
 	}
-	e.queue = e.queue[:0]
 	for _, s := range touched {
 		s.touched = false
 		e.because = s.info.Chain
 		e.look(s)
 	}
 	e.because = 0
+	e.lookAtWaiting()
 	e.lookAtAll() // which may feed more
+}
+
+// settled tells whether nothing is left to step.
+func (e *Engine) settled() bool {
+	return e.queue.empty() && e.orders.empty() && !(e.deps.dirty && e.deps.known)
 }
 
 // step runs the core once for one service. The new state is on its page before
@@ -270,6 +316,7 @@ func (e *Engine) step(s *service, ev core.Event) {
 		s.info.Since = e.wall().UnixNano()
 	}
 	s.account(old)
+	s.remember(old, ev, e.now())
 	began, ended := !ofRun(old) && ofRun(next) || ev.Kind == core.EvAdopted && ofRun(next), ofRun(old) && !ofRun(next)
 	if ended && next.Phase != core.Cleaning || next.Run != old.Run && next.Run != s.groupRun {
 		e.leaveGroup(s)
@@ -289,6 +336,7 @@ func (e *Engine) step(s *service, ev core.Event) {
 		e.act(s, a)
 	}
 	e.arm(s)
+	e.inform(s)
 }
 
 func (e *Engine) act(s *service, a core.Action) {
@@ -369,6 +417,7 @@ func (e *Engine) begin() {
 		}
 	}
 	e.reportBroken(set)
+	e.wire()
 	e.findShutdown()
 	resumed := e.stopping != nil
 	if e.done {
@@ -377,6 +426,11 @@ func (e *Engine) begin() {
 	if e.failure = e.adopt(pages); e.failure != nil {
 		e.done, e.code = true, 1
 		return
+	}
+	e.wire()
+	e.deps.known, e.deps.dirty = true, true
+	for _, s := range e.services {
+		e.inform(s)
 	}
 	if !e.foundBefore() {
 		e.noteFound()
@@ -408,7 +462,10 @@ func (e *Engine) begin() {
 func (e *Engine) needAtBoot() {
 	_, before := e.own[bootPage]
 	for _, s := range e.services {
-		if !s.adopted && (!before || s.unread) && e.wantedAtBoot(s) {
+		// Before that is noted nobody can have asked for its stop: what is down has not
+		// been asked for yet.
+		fresh := !before && (!s.adopted || s.st.Phase == core.Down && !s.st.Wanted)
+		if (fresh || !s.adopted && s.unread) && e.wantedAtBoot(s) {
 			e.feed(s, core.Event{Kind: core.EvNeed})
 		}
 	}

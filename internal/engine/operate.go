@@ -125,10 +125,7 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 		if o, held := e.heldBack(req.Verb, s); held {
 			return o, nil
 		}
-		e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started, w.Released = false, true, state.Released{} })
-		old := s.st.Run
-		e.feed(s, core.Event{Kind: core.EvRestart})
-		return control.Outcome{}, e.waitFor(s, waitUp, old, note)
+		return e.restart(req, s, note)
 	case control.Reload:
 		return e.reload(s)
 	case control.Enable:
@@ -178,7 +175,13 @@ func (e *Engine) start(req control.Request, s *service, note string) (control.Ou
 	if o, held := e.heldBack(req.Verb, s); held {
 		return o, nil
 	}
+	needs, refused := e.startNeeds(req, s)
+	if refused != nil {
+		return *refused, nil
+	}
+	note = join(note, needs)
 	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started, w.Released = false, true, state.Released{} })
+	e.keepUp(s)
 	if (s.st.Phase == core.Running || s.st.Phase == core.Reached) && s.st.Wanted {
 		return done(s, join("already running", note)), nil
 	}
@@ -186,8 +189,57 @@ func (e *Engine) start(req control.Request, s *service, note string) (control.Ou
 	if s.lives() {
 		old--
 	}
-	e.feed(s, core.Event{Kind: kind})
+	note = join(note, e.rivalsText(s))
+	e.feedNamed(s, core.Event{Kind: kind})
 	return control.Outcome{}, e.waitFor(s, waitUp, old, note)
+}
+
+// restart ends a service after all that follows its restarts, and starts it again.
+func (e *Engine) restart(req control.Request, s *service, note string) (control.Outcome, *waiter) {
+	needs, refused := e.startNeeds(req, s)
+	if refused != nil {
+		return *refused, nil
+	}
+	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started, w.Released = false, true, state.Released{} })
+	old := s.st.Run
+	if e.request == 0 || s.info.Request < e.request {
+		e.bringDown(s, endRestart)
+	}
+	return control.Outcome{}, e.waitFor(s, waitUp, old, join(note, needs))
+}
+
+// startNeeds lets go what a service requires and an operator held down: who asks for
+// a service by name asks for that, too. It says what that is.
+func (e *Engine) startNeeds(req control.Request, s *service) (note string, refused *control.Outcome) {
+	e.wire()
+	if s.node == nil {
+		return "", nil
+	}
+	var names []string
+	var needs []*service
+	for _, id := range e.deps.graph.StoppedNeeds(s.node.id) {
+		need := e.deps.byID[id]
+		if need == nil || need.gone {
+			continue
+		}
+		if !e.may(req.Who, need.def, roleOf[control.Start], control.Start) {
+			o := refuse(s, control.NotPermitted, "cannot %s %s: it needs %s, which is stopped, and uid %d may not start that", req.Verb, s.name, need.name, req.Who.UID)
+			return "", &o
+		}
+		needs, names = append(needs, need), append(names, need.name)
+	}
+	for _, need := range needs {
+		e.record(need.name, need.st.Run, "operator", fmt.Sprintf("start by %s, because %s needs it", whoText(req.Who), s.name), nil)
+		e.wish(need, req.Who, func(w *state.Wish) { w.Stopped, w.Started, w.Released = false, true, state.Released{} })
+		e.keepUp(need)
+	}
+	switch len(names) {
+	case 0:
+		return "", nil
+	case 1:
+		return names[0] + " was stopped and is started, too", nil
+	}
+	return strings.Join(names, ", ") + " were stopped and are started, too", nil
 }
 
 func (e *Engine) stop(req control.Request, s *service) (control.Outcome, *waiter) {
@@ -197,7 +249,9 @@ func (e *Engine) stop(req control.Request, s *service) (control.Outcome, *waiter
 		return done(s, "already stopped"), nil
 	}
 	run := s.st.Run
-	e.feed(s, core.Event{Kind: core.EvStop})
+	if e.request == 0 || s.info.Request < e.request {
+		e.bringDown(s, endStop)
+	}
 	return control.Outcome{}, e.waitFor(s, waitDown, run, "")
 }
 
@@ -209,7 +263,7 @@ func (e *Engine) reload(s *service) (control.Outcome, *waiter) {
 		if err := e.ports.Keeper.SignalOnce(s.slot, s.st.Run, s.def.Reload.Signal, ToMain, e.request); err != nil {
 			return refuse(s, control.Failed, "cannot reload %s: %v", s.name, err), nil
 		}
-		e.mark(s)
+		e.reloaded(s)
 		return done(s, "sent "+model.SignalName(s.def.Reload.Signal)), nil
 	}
 	return control.Outcome{}, e.reloadByCommand(s)
@@ -225,10 +279,19 @@ func (e *Engine) reloadByCommand(s *service) *waiter {
 			e.finish(w, refuse(s, control.Failed, "cannot reload %s: %s", s.name, reason))
 			return
 		}
+		e.reloaded(s)
 		e.finish(w, done(s, "reloaded"))
 	})
 	e.mark(s)
 	return w
+}
+
+// reloaded notes that a service has read its configuration again: those that follow
+// even that start again.
+func (e *Engine) reloaded(s *service) {
+	s.info.Reloaded = int64(e.now())
+	e.mark(s)
+	e.inform(s)
 }
 
 // mark notes on a service's page that the present request was carried out on it.
@@ -310,6 +373,7 @@ func (e *Engine) wish(s *service, who control.Who, change func(*state.Wish)) {
 		e.complainOnce("wishes", fmt.Sprintf("Cannot keep what operators ask for: %v", err))
 	}
 	s.wish = w
+	e.inform(s)
 }
 
 // enable notes that a service is enabled or not, which has to outlive a reboot:
@@ -327,6 +391,7 @@ func (e *Engine) enable(req control.Request, s *service, choice state.Choice) *c
 		return &o
 	}
 	s.wish = w
+	e.inform(s)
 	return nil
 }
 

@@ -19,6 +19,9 @@ import (
 //	292  number of the last request that was carried out u64
 //	300  cursor of the last event of the history about it u64
 //	308  CLOCK_BOOTTIME, ns, since when it is up if a roll brought the run about u64
+//	316  CLOCK_BOOTTIME, ns: since when it is wanted, when its present or last run
+//	     began, when it was ready last, when its last run ended, when it was told to
+//	     reload last, u64 each
 //
 // It only grows at its end: an older abide passes over what it does not know, and
 // what a shorter page lacks is zero. A name that begins with a slash is no
@@ -27,7 +30,7 @@ const (
 	pageVersion = 2
 	pageHeader  = 4
 	pageInfo    = pageHeader + core.EncodedSize
-	pageSize    = pageInfo + 88
+	pageSize    = pageInfo + 128
 
 	// The shortest page of this version that was ever written.
 	pageLeast = pageInfo + 72
@@ -40,6 +43,10 @@ const (
 	pageGone
 	pageComing  // hidden half of a roll: the next run
 	pageLeaving // hidden half of a roll: the run before
+	pageStops   // it is to be stopped when its turn comes
+	pageAgain   // it is to be stopped then, and started again
+	pageNamed   // it is wanted because an operator named it
+	pageErred   // its last run, or start, ended in a fault
 )
 
 // persist writes the service's page. It costs a copy of a few hundred bytes.
@@ -82,10 +89,25 @@ func putPage(p *[pageSize]byte, st *core.State, i *info) {
 	case rollLeaving:
 		flags |= pageLeaving
 	}
+	switch i.Ending {
+	case endStop:
+		flags |= pageStops
+	case endRestart:
+		flags |= pageAgain
+	}
+	if i.Named {
+		flags |= pageNamed
+	}
+	if i.Erred {
+		flags |= pageErred
+	}
 	le.PutUint32(b[60:], flags)
 	le.PutUint64(b[64:], i.Request)
 	le.PutUint64(b[72:], i.Chain)
 	le.PutUint64(b[80:], uint64(i.Upheld))
+	for n, at := range []int64{i.WantedSince, i.BeganAt, i.ReadyAt, i.Ended, i.Reloaded} {
+		le.PutUint64(b[88+8*n:], uint64(at))
+	}
 }
 
 // readPage reads a page of this version, of a later one that has only grown, or
@@ -122,7 +144,20 @@ func readPage(blob []byte) (core.State, info, error) {
 		},
 		Request: le.Uint64(b[64:]), Gone: flags&pageGone != 0, Chain: le.Uint64(b[72:]),
 		Upheld: int64(le.Uint64(b[80:])), Roll: rollOf(flags),
+		WantedSince: int64(le.Uint64(b[88:])), BeganAt: int64(le.Uint64(b[96:])), ReadyAt: int64(le.Uint64(b[104:])),
+		Ended: int64(le.Uint64(b[112:])), Reloaded: int64(le.Uint64(b[120:])),
+		Ending: endingOf(flags), Named: flags&pageNamed != 0, Erred: flags&pageErred != 0,
 	}, nil
+}
+
+func endingOf(flags uint32) ending {
+	switch {
+	case flags&pageStops != 0:
+		return endStop
+	case flags&pageAgain != 0:
+		return endRestart
+	}
+	return endNone
 }
 
 // A page of abide 0.1 was a struct in memory: version u32 and size u32, the

@@ -102,6 +102,7 @@ func (e *Engine) takePlace(s, next *service) {
 		w.s = next
 	}
 	next.broken, next.transient, next.gone = s.broken, s.transient, s.gone
+	e.handNode(s, next)
 	s.cfg = onTrial(s.cfg)
 	e.record(s.name, next.st.Run, "state", fmt.Sprintf("run %d takes the place of run %d, which is ended", next.st.Run, s.st.Run), nil)
 	e.feedPart(s, core.Event{Kind: core.EvStop}, 0)

@@ -45,6 +45,13 @@ type service struct {
 	refusal   int    // what a shell would exit with for that, 0 if nobody says
 	reading   bool   // a goroutine compiles its program
 
+	node      *node // its part in the graph, nil if it has none
+	links     links
+	coming    int  // events on their way that will have it wanted
+	named     int  // of these, those by which an operator means this very service
+	builtIn   bool // a target that abide itself defines
+	forgotten bool
+
 	acked     uint64 // the last run whose exit the keeper may forget
 	waiters   []*waiter
 	heapIndex int
@@ -66,6 +73,16 @@ type info struct {
 	Upheld    int64  // CLOCK_BOOTTIME, ns: since when it is up, if a roll brought this run about; 0: since the run began
 	Roll      rollPart
 	Gone      bool // its definition was removed
+
+	// For the graph, times on CLOCK_BOOTTIME in nanoseconds, 0: never.
+	WantedSince int64
+	BeganAt     int64 // of the present or last run
+	ReadyAt     int64
+	Ended       int64
+	Reloaded    int64
+	Ending      ending // what is to become of it when its turn comes
+	Named       bool   // it is wanted because an operator named it
+	Erred       bool   // its last run, or start, ended in a fault
 }
 
 // lastExit is how the last run ended; Run 0 means that none has yet.
@@ -122,12 +139,14 @@ func (e *Engine) add(name string, def *model.Service) *service {
 	s := e.services[name]
 	if s != nil {
 		s.define(def)
+		e.rewire(name)
 		return s
 	}
 	s = &service{name: name, slot: name, heapIndex: -1, wish: e.ports.Wishes.Get(name)}
 	e.services[name] = s
 	s.info.Since = e.wall().UnixNano()
 	s.define(def)
+	e.rewire(name)
 	e.takeUp(s)
 	return s
 }
@@ -294,6 +313,9 @@ func (e *Engine) checkWaiters(s *service) {
 // forget removes a service of which nothing lives.
 func (e *Engine) forget(s *service) {
 	delete(e.services, s.name)
+	s.forgotten = true
+	e.unwire(s)
+	e.rewire(s.name)
 	s.claim = 0
 	if s.heapIndex >= 0 {
 		s.st.Deadline = 0

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,14 +41,22 @@ func (e *Engine) Shutdown(code int, why string) {
 	e.finishIfIdle()
 }
 
-// stopAll carries a shutdown out, be it new or a former engine's.
+// stopAll carries a shutdown out, be it new or a former engine's. What depends on
+// others ends before them, see end; everything else ends now.
 func (e *Engine) stopAll() {
 	sd := e.stopping
+	e.wire()
 	for s := range e.everyRun {
+		if s.node != nil && s.busy() && s.st.Wanted {
+			e.obey(s) // it waits for its turn and must not start again
+			e.inform(s)
+			continue
+		}
 		e.feedPart(s, core.Event{Kind: core.EvStop}, 0)
 		if sd.hurried {
 			e.feedPart(s, core.Event{Kind: core.EvHurry}, 0)
 		}
+		e.inform(s)
 	}
 	limit := e.shutdownLimit()
 	sd.timer = time.AfterFunc(limit-(time.Duration(e.now())-sd.began), func() {
@@ -99,8 +108,9 @@ func (e *Engine) endedBefore() bool {
 // Stopping tells whether a shutdown is under way. It is for the loop.
 func (e *Engine) Stopping() bool { return e.stopping != nil }
 
-// hurry kills what is left. The order among survivors' logs is kept: their
-// pipes are read to the end before abide ends.
+// hurry kills what is being stopped, and what follows as soon as its turn has come:
+// the order is kept. So is that among survivors' logs: their pipes are read to the
+// end before abide ends.
 func (e *Engine) hurry(why string) {
 	sd := e.stopping
 	if sd == nil || sd.hurried {
@@ -110,7 +120,9 @@ func (e *Engine) hurry(why string) {
 	e.putOwn(shutdownPage, sd.encode(false))
 	e.record("", 0, "abide", "hurrying the shutdown: "+why, nil)
 	for s := range e.everyRun {
-		e.feedPart(s, core.Event{Kind: core.EvHurry}, 0)
+		if !s.st.Wanted {
+			e.feedPart(s, core.Event{Kind: core.EvHurry}, 0)
+		}
 	}
 }
 
@@ -119,24 +131,73 @@ func (e *Engine) reportStopping() {
 	if sd == nil || e.done {
 		return
 	}
-	if left := e.living(); len(left) > 0 {
-		e.ports.Console.Say(fmt.Sprintf("Waiting for %s to stop, %s so far", strings.Join(left, ", "),
-			(time.Duration(e.now()) - sd.began).Round(time.Second)))
+	if text := e.stoppingText(); text != "" {
+		e.ports.Console.Say(text)
 	}
 	sd.report.Reset(time.Second)
 }
 
-// living names up to a handful of what still runs.
-func (e *Engine) living() []string {
-	const most = 8
-	var names []string
-	for _, name := range sortedKeys(e.services) {
-		if s := e.services[name]; s.busy() {
-			names = append(names, name)
+// stoppingText says whose end a shutdown waits for, and whose turn comes after:
+// "Waiting for web to stop (12s of 20s); then postgres, redis".
+func (e *Engine) stoppingText() string {
+	var now, then []string
+	for _, s := range e.inStopOrder() {
+		switch {
+		case !s.busy():
+		case s.st.Wanted:
+			then = append(then, s.name)
+		default:
+			now = append(now, s.name+e.stopSpan(s))
 		}
 	}
+	if len(now)+len(then) == 0 {
+		return ""
+	}
+	text := "Waiting for " + strings.Join(few(now), ", ") + " to stop"
+	if len(now) == 1 {
+		name, span, _ := strings.Cut(now[0], " ")
+		text = strings.TrimRight("Waiting for "+name+" to stop "+span, " ")
+	}
+	if len(then) > 0 {
+		text += "; then " + strings.Join(few(then), ", ")
+	}
+	return text
+}
+
+// stopSpan is how long a service has been stopping, of how long it may.
+func (e *Engine) stopSpan(s *service) string {
+	if s.st.Phase != core.Stopping || s.def == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (%s of %s)", e.wall().Sub(s.info.since()).Round(time.Second), s.def.Stop.Timeout)
+}
+
+// inStopOrder returns all services, those first that end first.
+func (e *Engine) inStopOrder() []*service {
+	rank := map[string]int{}
+	for i, layer := range e.deps.graph.StopOrder() {
+		for _, id := range layer {
+			rank[e.deps.graph.Name(id)] = i
+		}
+	}
+	all := make([]*service, 0, len(e.services))
+	for _, s := range e.services {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *service) int {
+		if c := rank[a.name] - rank[b.name]; c != 0 {
+			return c
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	return all
+}
+
+// few names no more than a line has room for.
+func few(names []string) []string {
+	const most = 8
 	if len(names) > most {
-		names = append(names[:most], fmt.Sprintf("%d more", len(names)-most))
+		return append(names[:most:most], fmt.Sprintf("%d more", len(names)-most))
 	}
 	return names
 }
@@ -144,7 +205,7 @@ func (e *Engine) living() []string {
 // finishIfIdle ends abide once a shutdown has nothing left to wait for.
 func (e *Engine) finishIfIdle() {
 	sd := e.stopping
-	if sd == nil || e.done || e.beginning || len(e.queue) > 0 || e.detaching > 0 {
+	if sd == nil || e.done || e.beginning || !e.settled() || e.detaching > 0 {
 		return
 	}
 	for s := range e.everyRun {
@@ -187,7 +248,7 @@ func (e *Engine) lookAtAll() {
 		if e.idle() {
 			code := 0
 			for _, s := range e.services {
-				if s.st.Phase == core.Failed {
+				if s.st.Phase == core.Failed || s.st.Phase == core.Waiting {
 					code = 1
 				}
 			}
@@ -199,7 +260,7 @@ func (e *Engine) lookAtAll() {
 // idle tells whether nothing runs and nothing will by itself.
 func (e *Engine) idle() bool {
 	for _, s := range e.services {
-		if !s.st.AtRest() {
+		if !s.st.AtRest() && e.hopeless(s) == "" {
 			return false
 		}
 	}

@@ -65,7 +65,11 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 			st.Why += ": " + exitText(s.info.Last)
 		}
 	case core.Waiting:
-		st.Why = s.st.Cause.Fault()
+		waiting, why := e.explainWaiting(s)
+		st.WaitingFor = append(st.WaitingFor, waiting...)
+		if st.Why = why; why == "" {
+			st.Why = s.st.Cause.Fault()
+		}
 	case core.Failed:
 		st.Why = s.faultText()
 		st.Fault = st.Why

@@ -90,8 +90,11 @@ func (e *Engine) check(w *waiter) {
 	}
 	switch w.kind {
 	case waitDown:
-		if h := e.hidden[s.otherSlot()]; !s.busy() && (h == nil || !h.busy()) {
+		switch h := e.hidden[s.otherSlot()]; {
+		case !s.busy() && (h == nil || !h.busy()):
 			e.finish(w, e.downOutcome(s))
+		case s.st.Wanted && !s.wish.Stopped && s.info.Ending == endNone && s.st.Phase == core.Running:
+			e.finish(w, refuse(s, control.Failed, "cannot stop %s: it was started meanwhile", s.name))
 		}
 	case waitSpawned:
 		if s.st.Run > w.run && s.info.Pid != 0 {
@@ -117,6 +120,10 @@ func (e *Engine) checkUp(w *waiter) {
 		e.finishWritten(w, done(s, join("finished", w.note)))
 	case s.st.Phase == core.Reached:
 		e.finish(w, done(s, join("running", w.note)))
+	case s.st.Phase == core.Waiting:
+		if reason := e.hopeless(s); reason != "" {
+			e.finish(w, e.heldUp(s, reason))
+		}
 	case s.st.Phase == core.Failed, s.info.Last.Run > w.run, s.st.Phase == core.Delaying && s.fault != "":
 		e.failUp(w)
 	case !s.st.Wanted && s.st.Phase == core.Down:
@@ -136,6 +143,16 @@ func (e *Engine) checkUp(w *waiter) {
 			})
 		})
 	}
+}
+
+// heldUp says that a service waits for something that is not going to come by
+// itself.
+func (e *Engine) heldUp(s *service, reason string) control.Outcome {
+	o := refuse(s, control.Failed, "cannot start %s: %s; it stays wanted and starts when it can", s.name, reason)
+	o.Hint = "abide why " + s.name
+	st := e.status(s, e.ports.Definitions.Changed)
+	o.Status = &st
+	return o
 }
 
 func (e *Engine) upOutcome(w *waiter) control.Outcome {

@@ -278,6 +278,7 @@ type fakeKeeper struct {
 	refuse  map[string]int // errno for the next spawns of a name
 	// refuseOp is the op that is said to have failed then.
 	refuseOp int
+	journal  []string // of services: "+name" started, "-name" ended
 	held     map[string][]uint64
 	tags     map[string]map[Tagged]int // what stands for a descriptor
 }
@@ -326,6 +327,7 @@ func (k *fakeKeeper) Spawn(o Order) error {
 	}
 	k.pid++
 	s.live, s.pid, s.began, s.spawns = true, 1000+k.pid, k.w.now, s.spawns+1
+	k.journal = append(k.journal, "+"+o.Name)
 	pid := s.pid
 	k.outbox = append(k.outbox, func() { k.w.eng.Spawned(o.Name, o.Run, pid, uint64(pid)) })
 	if isAux(o.Name) && k.w.commands != nil {
@@ -342,6 +344,7 @@ func (k *fakeKeeper) end(name string, status uint32) {
 		return
 	}
 	s.live = false
+	k.journal = append(k.journal, "-"+name)
 	s.exit = Exit{Name: name, Run: s.run, Pid: s.pid, Known: true, Status: status, At: k.w.Wall(), Boot: k.w.now, ExecOp: -1}
 	x := s.exit
 	k.outbox = append(k.outbox, func() { k.w.eng.Exited(x) })
