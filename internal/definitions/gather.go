@@ -56,11 +56,12 @@ type gatherer struct {
 type request struct {
 	name     string
 	template string   // "web@" for a name "web@1"
+	bearing  []string // whose definitions have a say in what becomes of name
 	foreign  []string // of the Set that asks
 }
 
 func (q *request) wants(name string) bool {
-	return q == nil || slices.Contains(bearing(q.name), name)
+	return q == nil || slices.Contains(q.bearing, name)
 }
 
 // bearing are the names whose definitions have a say in what becomes of name:
@@ -229,7 +230,7 @@ func (g *gatherer) candidates(d *dir) []string {
 		return nil
 	}
 	names := []string{}
-	for _, base := range bearing(g.only.name) {
+	for _, base := range g.only.bearing {
 		for _, end := range []string{suffix, dropInSuffix} {
 			if exists(filepath.Join(d.path, base+end)) {
 				names = append(names, base+end)

@@ -105,7 +105,7 @@ func (s *Set) Reread(name string) (*model.Service, diag.List) {
 }
 
 func (s *Set) read(name string) (*model.Service, diag.List, []input) {
-	only := &request{name: name, foreign: s.foreign}
+	only := &request{name: name, bearing: bearing(name), foreign: s.foreign}
 	if base, instance := model.SplitName(name); instance != "" {
 		only.template = base + "@"
 	}
@@ -190,8 +190,9 @@ func (l *Look) touched(name string, inputs []input) bool {
 	appeared := func(path string) bool {
 		return !slices.ContainsFunc(inputs, func(in input) bool { return in.path == path }) && stampAt(path) != 0
 	}
+	names := bearing(name)
 	for _, folder := range l.folders {
-		for _, base := range bearing(name) {
+		for _, base := range names {
 			if appeared(folder+"/"+base+suffix) || appeared(folder+"/"+base+dropInSuffix) {
 				return true
 			}

@@ -94,19 +94,25 @@ func (v *validator) ready() {
 	if r.FD != 0 && (r.FD < 3 || r.FD > MaxReadyFD) {
 		v.fail("ready.fd", "bad-value", "0, 1 and 2 are its input, output and errors", "cannot use ready.fd = %d: it must be from 3 to %d", r.FD, MaxReadyFD)
 	}
-	if r.Log != "" && !v.s.Log.read() {
-		v.fail("ready.log", "conflict", `write stdout = "file" in [log]`, "cannot use ready.log: abide does not see the output of %s", v.s.Name)
-	}
 	v.shape("ready.tcp", r.TCP, checkAddress)
 	v.shape("ready.http", r.HTTP, checkProbeURL)
 	if len(r.Exec) > 0 {
 		v.argv("ready.exec", r.Exec)
 	}
-	if _, err := regexp.Compile(r.Log); err != nil || len(r.Log) > maxPattern {
-		v.fail("ready.log", "bad-value", "", "cannot use ready.log: it is no regular expression, or longer than %d bytes", maxPattern)
+	if r.Log != "" {
+		v.pattern(r.Log)
 	}
 	v.text("ready.file", r.File)
 	v.absolute("ready.file", r.File)
+}
+
+func (v *validator) pattern(text string) {
+	if _, err := regexp.Compile(text); err != nil || len(text) > maxPattern {
+		v.fail("ready.log", "bad-value", "", "cannot use ready.log: it is no regular expression, or longer than %d bytes", maxPattern)
+	}
+	if !v.s.Log.read() {
+		v.fail("ready.log", "conflict", `write stdout = "file" in [log]`, "cannot use ready.log: abide does not see the output of %s", v.s.Name)
+	}
 }
 
 // read reports whether output passes through abide.
@@ -207,6 +213,9 @@ func (v *validator) surroundings() {
 	}
 	if len(v.s.Credentials) == 0 {
 		v.s.expandable(func(key, text string, _ bool) {
+			if !strings.Contains(text, "${") {
+				return
+			}
 			vars, _ := Variables(text)
 			for _, name := range vars {
 				if name.Name == "credentials_dir" && !name.HasDefault {
@@ -233,6 +242,9 @@ func (v *validator) conditions() {
 		{"path_exists", c.PathExists, checkPathGlob}, {"path_missing", c.PathMissing, checkPathGlob}, {"host", c.Host, checkGlob},
 		{"kernel", c.Kernel, checkKernel}, {"environment", c.Environment, checkVariableCondition}, {"user", c.User, nil},
 	} {
+		if len(l.texts) == 0 {
+			continue
+		}
 		key := "conditions." + l.key
 		for _, text := range l.texts {
 			at := key + "." + text

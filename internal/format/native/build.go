@@ -31,12 +31,15 @@ type Common struct {
 
 // layers are all trees, those of the surroundings first.
 func (p Parts) layers() []*tomltree.Value {
-	own := p.Layers
-	below := make([]*tomltree.Value, 0, len(p.Common.Defaults)+len(own)+1)
-	for _, v := range p.Common.Defaults {
-		below = append(below, fitting(v, kindOf(append(slices.Clone(p.Common.Defaults), own...))))
+	if len(p.Common.Defaults)+len(p.Common.Grants) == 0 {
+		return p.Layers
 	}
-	return append(append(below, grantsLayer(p.Common.Grants)), own...)
+	all := slices.Concat(p.Common.Defaults, p.Layers)
+	kind := kindOf(all)
+	for i, v := range p.Common.Defaults {
+		all[i] = fitting(v, kind)
+	}
+	return slices.Insert(all, len(p.Common.Defaults), grantsLayer(p.Common.Grants))
 }
 
 // fitting is what defaults say of a service of that kind: a target has no

@@ -139,6 +139,7 @@ func readFailureStart(r *reader, path string, v *tomltree.Value) {
 		return
 	}
 	r.svc.OnFailure.Start = nil
+	seen := make(map[string]bool, len(v.Items))
 	for _, item := range v.Items {
 		name, ok := r.serviceName(path, item)
 		switch {
@@ -146,9 +147,10 @@ func readFailureStart(r *reader, path string, v *tomltree.Value) {
 		case name == r.svc.Name && !r.isOwn(path):
 		case name == r.svc.Name:
 			r.fail(item.Pos, "conflict", "restart.limit.retry_after lets it try again", "cannot use %s in %s: it has failed itself", name, path)
-		case slices.Contains(r.svc.OnFailure.Start, name):
+		case seen[name]:
 			r.fail(item.Pos, "duplicate", "keep one of the two", "cannot use %s twice in %s", name, path)
 		default:
+			seen[name] = true
 			r.svc.OnFailure.Start = append(r.svc.OnFailure.Start, name)
 		}
 	}

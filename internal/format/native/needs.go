@@ -79,6 +79,7 @@ func readAnyOf(r *reader, path string, v *tomltree.Value) {
 // is not for the one that it names.
 func (r *reader) dependencies(path string, v *tomltree.Value, rule needRule) []model.Dependency {
 	var out []model.Dependency
+	seen := make(map[[2]string]bool, len(v.Items))
 	for _, item := range v.Items {
 		d, ok := r.dependency(path, item, rule)
 		switch {
@@ -87,11 +88,12 @@ func (r *reader) dependencies(path string, v *tomltree.Value, rule needRule) []m
 		case d.Service != "":
 			r.svc.Origin[path+"."+d.Service] = item.Pos
 		}
-		if slices.ContainsFunc(out, func(o model.Dependency) bool { return o.Service == d.Service && o.File == d.File }) {
+		if key := [2]string{d.Service, d.File}; seen[key] {
 			r.fail(item.Pos, "duplicate", "keep one of the two", "cannot use %s twice in %s", d.Service+d.File, path)
-			continue
+		} else {
+			seen[key] = true
+			out = append(out, d)
 		}
-		out = append(out, d)
 	}
 	return out
 }

@@ -94,6 +94,10 @@ func readInstances(r *reader, path string, v *tomltree.Value) {
 	if !ok {
 		return
 	}
+	if len(items) > model.MaxScale {
+		r.fail(v.Pos, "bad-value", "", "cannot use %d instances: at most %d are allowed", len(items), model.MaxScale)
+		return
+	}
 	for _, item := range items {
 		if err := model.ValidInstance(item.Text); err != nil {
 			r.fail(item.Pos, "bad-name", "", "%s", err)

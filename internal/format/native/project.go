@@ -166,6 +166,9 @@ func grantsLayer(grants []*tomltree.Field) *tomltree.Value {
 // grants lists what the patterns of abide.toml grant and the definition itself
 // leaves to them, behind what would hold of these roles without any pattern.
 func (r *reader) grants(p Parts) []model.Grant {
+	if len(p.Common.Grants) == 0 {
+		return nil
+	}
 	own := mergeAll(p.Layers).Get("operators")
 	below := mergeAll(p.Common.Defaults).Get("operators")
 	usual := model.Defaults(model.Daemon, false).Operators
