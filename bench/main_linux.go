@@ -43,6 +43,7 @@ var parts = []struct {
 	{"alone", (*bench).alone},
 	{"many", (*bench).many},
 	{"idle", (*bench).idleAndStatus},
+	{"order", (*bench).order},
 	{"recover", (*bench).recover},
 	{"logs", (*bench).logs},
 	{"soak", (*bench).soakRestarts},
@@ -53,7 +54,7 @@ func main() {
 		logLines: 3_000_000, logRounds: 3, statusCalls: 20, soak: 2000, connections: 1000}
 	bin := flag.String("bin", "bin", "folder of abide's programs")
 	who := flag.String("who", "", "measure only these, by comma; C and abide are what the ratios need")
-	only := flag.String("only", "", "only these parts, by comma: alone many idle recover logs soak")
+	only := flag.String("only", "", "only these parts, by comma: alone many idle order recover logs soak")
 	quick := flag.Bool("quick", false, "little of everything, to see that it works; the figures mean nothing")
 	soak := flag.Int("soak", 0, "restarts of the soak (default 2,000)")
 	connections := flag.Int("connections", 0, "control connections of the soak (default 1,000)")
@@ -214,6 +215,7 @@ func rowOrder() []string {
 	for _, k := range kinds() {
 		names = append(names, k.name)
 	}
+	names = append(names, "abide-chain", "abide-fan")
 	for _, l := range loggers() {
 		names = append(names, l.name)
 	}
