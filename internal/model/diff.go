@@ -3,6 +3,7 @@ package model
 import (
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Class says what a change of a definition means for a service that runs.
@@ -140,6 +141,18 @@ func Diff(a, b *Service) []Change {
 		out = append(out, Change{f.key, f.class})
 	}
 	return out
+}
+
+// ClassOf is the class of a change of one key, "restart.limit.count" or "command".
+// A key that Diff does not know is Unchanged by any value.
+func ClassOf(key string) Class {
+	class := Unchanged
+	for _, f := range fields {
+		if f.key == key || strings.HasPrefix(key, f.key+".") {
+			class = max(class, f.class)
+		}
+	}
+	return class
 }
 
 // Worst is the class of all changes together.

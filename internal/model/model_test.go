@@ -309,6 +309,17 @@ func TestDiffTellsChangesThatRestart(t *testing.T) {
 }
 
 // Every field of a service must be compared, or be named here with the reason.
+func TestClassesOfKeys(t *testing.T) {
+	for key, want := range map[string]Class{
+		"command": Restarts, "directories.run": Restarts, "credentials.db": Restarts, "restart.limit.count": Applies, "requires": Applies, "ready.tcp": Applies,
+		"log.keep": Applies, "environment": Restarts, "instances": Unchanged, "": Unchanged, "restart": Unchanged,
+	} {
+		if got := ClassOf(key); got != want {
+			t.Errorf("a change of %q %s, not %s", key, got, want)
+		}
+	}
+}
+
 func TestDiffForgetsNoField(t *testing.T) {
 	apart := map[string]string{"Name": "identity", "Template": "identity", "Instance": "identity", "Origin": "provenance", "Files": "provenance", "Root": "part of directory"}
 	typ := reflect.TypeFor[Service]()

@@ -267,7 +267,7 @@ func (v *validator) rlimits() {
 // OperatorRoles are the roles and single verbs that [operators] may grant.
 var OperatorRoles = []string{
 	"view", "log", "operate", "admin",
-	"start", "stop", "restart", "reload", "enable", "disable", "clear", "signal", "pause", "resume",
+	"start", "stop", "restart", "reload", "roll", "enable", "disable", "clear", "signal", "pause", "resume",
 }
 
 func (v *validator) operators() {

@@ -4,10 +4,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/abide-project/abide/internal/format/native"
+	"github.com/abide-project/abide/internal/model"
 )
 
 //go:generate go test -run TestThePageInDocsIsFresh . -update
@@ -42,6 +44,7 @@ func keyTable() string {
 		}
 		row(&b, leaf(k.Path, table), k)
 	}
+	b.WriteString("\n### Started anew when changed\n\n" + anew() + "\n")
 	b.WriteString("\n### In abide.toml\n\n| key | takes | default | what it is |\n| --- | --- | --- | --- |\n")
 	for _, k := range native.ProjectKeys() {
 		if k.Refused == "" {
@@ -56,6 +59,25 @@ func keyTable() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.Path, cell(k.Doc), cell(k.Refused))
 	}
 	return b.String()
+}
+
+// anew lists the keys whose change needs a new process.
+func anew() string {
+	var list []string
+	for _, k := range native.Keys() {
+		table, leaf, below := strings.Cut(k.Path, ".")
+		if model.ClassOf(k.Path) != model.Restarts {
+			continue
+		}
+		name := "`" + k.Path + "`"
+		if below && leaf != "" && model.ClassOf(table) == model.Restarts {
+			name = "`[" + table + "]`"
+		}
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return strings.Join(list, ", ") + "."
 }
 
 func leaf(path, table string) string {
