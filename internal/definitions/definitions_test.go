@@ -343,23 +343,25 @@ func TestKeepHoldsServicesWhoseFileCannotBeRead(t *testing.T) {
 
 func TestCheckJudgesFilesFoldersAndDropIns(t *testing.T) {
 	root := tree(t, map[string]string{
-		"web.toml":            "command = 'x'\nusr = 'www'\n",
-		"fine.toml":           "command = 'x'\n",
-		"fine.toml.d/a.toml":  "nice = 1\n",
-		"t@.toml.d/a.toml":    "instances = ['a']\n",
-		"web.toml.d/bad.toml": "nice = 99\n",
-		"Procfile":            "x\n",
-		"p/abide.toml":        "sources = ['x']\nuser = 'x'\n[web]\ncommand = 'x'\n[defaults]\nfoo = 1\ncommand = 'x'\n[services]\nb = 1\n",
+		"web.toml":             "command = 'x'\nusr = 'www'\n",
+		"fine.toml":            "command = 'x'\n",
+		"fine.toml.d/a.toml":   "nice = 1\n",
+		"t@.toml.d/a.toml":     "instances = ['a']\n",
+		"web.toml.d/bad.toml":  "nice = 99\n",
+		"web.toml.d/lack.toml": "pid_file = '/x'\ncommand = ['x', '${credentials_dir}']\nready.timeout = '3s'\nhealth.interval = '3s'\nrestart.short.delay = '3s'\n",
+		"Procfile":             "x\n",
+		"p/abide.toml":         "sources = ['x']\nuser = 'x'\n[web]\ncommand = 'x'\n[defaults]\nfoo = 1\ncommand = 'x'\n[services]\nb = 1\n",
 	})
 	for path, want := range map[string]string{
-		"web.toml":            "web.toml:2:1: error: unknown key usr [unknown-key]",
-		"fine.toml":           "",
-		"fine.toml.d":         "",
-		"fine.toml.d/a.toml":  "",
-		"t@.toml.d":           "",
-		"web.toml.d/bad.toml": "web.toml.d/bad.toml:1:8: error: cannot use nice 99: it must be from -20 to 19 [bad-value]",
-		"Procfile":            "Procfile:1:1: error: cannot read the line: a Procfile holds lines of NAME: COMMAND [syntax]",
-		"absent":              "absent: error: cannot read absent: no such file or directory [unreadable]",
+		"web.toml":             "web.toml:2:1: error: unknown key usr [unknown-key]",
+		"fine.toml":            "",
+		"fine.toml.d":          "",
+		"fine.toml.d/a.toml":   "",
+		"t@.toml.d":            "",
+		"web.toml.d/bad.toml":  "web.toml.d/bad.toml:1:8: error: cannot use nice 99: it must be from -20 to 19 [bad-value]",
+		"web.toml.d/lack.toml": "",
+		"Procfile":             "Procfile:1:1: error: cannot read the line: a Procfile holds lines of NAME: COMMAND [syntax]",
+		"absent":               "absent: error: cannot read absent: no such file or directory [unreadable]",
 		"p": `p/abide.toml:1:1: error: cannot use sources: this version reads no foreign sources yet [not-supported]
 p/abide.toml:2:1: error: user is a key of a service, not of abide.toml [misplaced-key]
 p/abide.toml:3:2: error: unknown key web [unknown-key]

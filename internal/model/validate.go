@@ -116,7 +116,7 @@ func (v *validator) program() {
 		v.text("pid_file", s.PidFile)
 		v.absolute("pid_file", s.PidFile)
 		if s.Kind != Forking {
-			v.fail("pid_file", "conflict", `write kind = "forking" if its program leaves the foreground`, "cannot use pid_file: %s is a %s", s.Name, s.Kind)
+			v.fail("pid_file", "missing", `write kind = "forking" if its program leaves the foreground`, "cannot use pid_file: %s is a %s", s.Name, s.Kind)
 		}
 	}
 }

@@ -219,7 +219,7 @@ func (v *validator) surroundings() {
 			vars, _ := Variables(text)
 			for _, name := range vars {
 				if name.Name == "credentials_dir" && !name.HasDefault {
-					v.fail(key, "expansion", "", "cannot expand ${credentials_dir}: %s has no [credentials]", v.s.Name)
+					v.fail(key, "missing", "", "cannot expand ${credentials_dir}: %s has no [credentials]", v.s.Name)
 				}
 			}
 		})

@@ -134,10 +134,19 @@ func Build(p Parts) (*model.Service, diag.List) {
 	r.finish()
 	s.Grants = r.grants(p)
 	if !r.list.HasErrors() {
-		r.list = append(r.list, model.Validate(s)...)
+		r.idle()
+		between := model.Validate(s)
+		if len(p.Layers) > 0 && p.Layers[0] == standIn {
+			between = slices.DeleteFunc(between, elsewhere)
+		}
+		r.list = append(r.list, between...)
 	}
 	return s, r.list
 }
+
+// elsewhere reports whether what a drop-in or defaults lack, judged by themselves,
+// may stand in the definition that they are for.
+func elsewhere(d diag.Diagnostic) bool { return d.Code == "missing" || d.Code == "no-effect" }
 
 // Copies are the instances that a template asks for.
 type Copies struct {
@@ -213,7 +222,6 @@ func (r *reader) finish() {
 	if s.Kind == model.Target {
 		r.onlyASet()
 	}
-	r.idleHealth()
 	r.resolve()
 }
 
@@ -240,14 +248,20 @@ func (r *reader) onlyASet() {
 	}
 }
 
-// idleHealth warns of a definition that says how to check and not what.
-func (r *reader) idleHealth() {
+// idle warns of a definition that says how to wait or check and not for what.
+func (r *reader) idle() {
+	if len(r.own) > 0 && r.own[0] == standIn {
+		return
+	}
+	if pos, given := r.svc.Origin["ready.timeout"]; given && !r.svc.Ready.Signed() && r.isOwn("ready.timeout") {
+		r.list.Add(diag.Warning, pos, "no-effect", "name one of "+strings.Join(exclusive["ready"][1:], ", "), "ready.timeout does nothing: no sign is named")
+	}
 	if h := &r.svc.Health; h.Checks() || h.Watchdog != 0 {
 		return
 	}
 	for _, key := range []string{"health.interval", "health.timeout", "health.grace", "health.failures", "health.action"} {
 		if pos, given := r.svc.Origin[key]; given && r.isOwn(key) {
-			r.list.Add(diag.Warning, pos, "no-effect", "name one of health.http, health.tcp, health.exec, health.watchdog", "%s does nothing: no check is named", key)
+			r.list.Add(diag.Warning, pos, "no-effect", "name one of "+strings.Join(exclusive["health"], ", "), "%s does nothing: no check is named", key)
 			return
 		}
 	}
