@@ -68,16 +68,12 @@ func (a *app) explanation(w *client.Why, now time.Time) []byte {
 func unmetTree(b *bytes.Buffer, unmet []client.Unmet, indent string) {
 	for i := range unmet {
 		u := &unmet[i]
-		parts := []string{u.Kind}
-		if u.Name != "" {
-			parts = append(parts, u.Name)
-		}
-		line := strings.Join(parts, " ")
-		if u.State != "" && u.Name != "" {
-			line += ": " + u.State
-		}
-		if u.Text != "" {
-			line += ": " + oneLine(u.Text)
+		line := u.Kind
+		switch {
+		case u.Name != "":
+			line = fmt.Sprintf("%s %s: %s", u.Kind, u.Name, oneLine(u.Text))
+		case u.Text != "":
+			line = "waits for " + oneLine(u.Text)
 		}
 		fmt.Fprintf(b, "%s%s\n", indent, line)
 		unmetTree(b, u.Unmet, indent+"  ")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/abide-project/abide/internal/control"
 )
@@ -86,14 +87,44 @@ func (e *Engine) chain(ctx context.Context, last uint64, may func(*control.Event
 	return chain, nil
 }
 
-// unmet is what keeps a service from running.
+// unmet is what keeps a service from running, and what keeps that in turn.
 func (e *Engine) unmet(s *service) []control.Unmet {
+	return e.unmetBut(s, map[*service]bool{})
+}
+
+func (e *Engine) unmetBut(s *service, seen map[*service]bool) []control.Unmet {
+	seen[s] = true
 	var out []control.Unmet
+	said := map[string]bool{}
+	for _, w := range e.waits(s) {
+		u := control.Unmet{Kind: w.Kind.String(), Name: w.To, Text: e.waitText(w)}
+		said[u.Text] = true
+		u.Text = strings.TrimPrefix(u.Text, w.To+", ")
+		if n := e.deps.byID[w.ID]; n != nil {
+			u.State = n.stateName()
+			if !seen[n] {
+				u.Unmet = e.unmetBut(n, seen)
+			}
+		}
+		out = append(out, u)
+	}
 	for _, text := range e.status(s, e.ports.Definitions.Changed).WaitingFor {
-		out = append(out, control.Unmet{Kind: "wait", State: s.stateName(), Text: text})
+		if !said[text] {
+			out = append(out, control.Unmet{Kind: "wait", State: s.stateName(), Text: text})
+		}
 	}
 	return out
 }
 
 // impact names the services that are down because of this one.
-func (e *Engine) impact(*service) []string { return nil }
+func (e *Engine) impact(s *service) []string {
+	if s.node == nil {
+		return nil
+	}
+	var names []string
+	for _, id := range e.deps.graph.Blocks(s.node.id) {
+		names = append(names, e.deps.graph.Name(id))
+	}
+	slices.Sort(names)
+	return names
+}
