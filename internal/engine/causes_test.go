@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/abide-project/abide/internal/control"
+	"github.com/abide-project/abide/internal/model"
 )
 
 // chainText is the chain behind a service's state, one "name kind" a link.
@@ -106,5 +107,34 @@ func TestRunsArePutTogetherFromEvents(t *testing.T) {
 	}
 	if second.Cause != "restart.when asks for it" || second.Exit == nil || *second.Exit.Signal != "TERM" {
 		t.Errorf("the second run is %+v, want one that restart.when asked for and TERM ended", second)
+	}
+}
+
+func TestAChainGoesOnThroughNeeds(t *testing.T) {
+	w := newWorld(t, 1)
+	for _, pair := range [][2]string{{"db", ""}, {"web", "db"}, {"front", "web"}} {
+		w.define(pair[0], func(s *model.Service) {
+			if pair[1] != "" {
+				s.Needs.Requires = []model.Dependency{{Service: pair[1]}}
+			}
+		})
+	}
+	w.boot()
+	w.run()
+	w.expect("front", "running")
+	w.ask(control.Stop, "db")
+	w.run()
+	w.expect("front", "waiting")
+	for _, name := range []string{"web", "front"} {
+		if got := w.chainText(name); !strings.HasPrefix(got, "db operator, ") {
+			t.Errorf("%s waits because of the chain %q, want one that begins with the stop of db\n%s", name, got, w.story())
+		}
+	}
+	unmet := w.eng.unmet(w.service("front"))
+	if len(unmet) != 1 || unmet[0].Name != "web" || len(unmet[0].Unmet) != 1 || unmet[0].Unmet[0].Name != "db" {
+		t.Errorf("front lacks %+v, want web, and below it db", unmet)
+	}
+	if got := w.eng.impact(w.service("db")); len(got) != 2 {
+		t.Errorf("down because of db are %v, want web and front", got)
 	}
 }

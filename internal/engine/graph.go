@@ -262,6 +262,10 @@ func (e *Engine) consult() {
 			continue
 		}
 		e.because = e.chainOf(o.By)
+		if (o.Kind == graph.Hold || o.Kind == graph.HoldAndEnd) && e.because != 0 && s.lives() {
+			// Others may have to end before it, and because of it: theirs is this chain.
+			s.info.Chain = e.because
+		}
 		switch o.Kind {
 		case graph.Allow, graph.Hold, graph.HoldAndEnd:
 			s.node.verdict = o.Kind

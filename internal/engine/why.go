@@ -94,10 +94,10 @@ func (e *Engine) unmet(s *service) []control.Unmet {
 
 func (e *Engine) unmetBut(s *service, seen map[*service]bool) []control.Unmet {
 	seen[s] = true
-	var out []control.Unmet
+	out := []control.Unmet{}
 	said := map[string]bool{}
 	for _, w := range e.waits(s) {
-		u := control.Unmet{Kind: w.Kind.String(), Name: w.To, Text: e.waitText(w)}
+		u := control.Unmet{Kind: w.Kind.String(), Name: w.To, Text: e.waitText(w), Unmet: []control.Unmet{}}
 		said[u.Text] = true
 		u.Text = strings.TrimPrefix(u.Text, w.To+", ")
 		if n := e.deps.byID[w.ID]; n != nil {
@@ -110,7 +110,7 @@ func (e *Engine) unmetBut(s *service, seen map[*service]bool) []control.Unmet {
 	}
 	for _, text := range e.status(s, e.ports.Definitions.Changed).WaitingFor {
 		if !said[text] {
-			out = append(out, control.Unmet{Kind: "wait", State: s.stateName(), Text: text})
+			out = append(out, control.Unmet{Kind: "wait", State: s.stateName(), Text: text, Unmet: []control.Unmet{}})
 		}
 	}
 	return out
