@@ -309,6 +309,8 @@ func (c *Client) Do(ctx context.Context, req Request) ([]Outcome, error) {
 		path = wire.PathApply
 	case Shutdown:
 		path = wire.PathShutdown
+	case Runlevel:
+		path = wire.PathRunlevel
 	}
 	return c.do(ctx, path, wire.Action{ID: newID(), Verb: req.Verb, Names: req.Names, Once: req.Once, Now: req.Now,
 		NoWait: req.NoWait, Timeout: durationText(req.Timeout), Signal: req.Signal}, req.Waiting)

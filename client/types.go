@@ -58,6 +58,7 @@ const (
 	Shutdown = control.Shutdown
 	Release  = control.Release
 	Roll     = control.Roll
+	Runlevel = control.Runlevel
 )
 
 // The codes of errors and outcomes.

@@ -143,6 +143,7 @@ func verbList() string {
 
 func (s *Server) apply(k *call)    { s.doWhole(k, control.Apply) }
 func (s *Server) shutdown(k *call) { s.doWhole(k, control.Shutdown) }
+func (s *Server) runlevel(k *call) { s.doWhole(k, control.Runlevel) }
 
 func (s *Server) doWhole(k *call, verb control.Verb) {
 	var body wire.Action

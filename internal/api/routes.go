@@ -48,6 +48,8 @@ var routes = []route{
 		body: wire.Action{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).apply},
 	{method: "POST", path: wire.PathShutdown, summary: "Stop everything, then abide; a second request hurries.",
 		body: wire.Action{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).shutdown},
+	{method: "POST", path: wire.PathRunlevel, summary: "Go to the runlevel that is the one name in names.",
+		body: wire.Action{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).runlevel},
 	{method: "POST", path: wire.PathUpgrade, summary: "Move abide itself to other program files; the answer comes from the new engine.",
 		body: wire.Upgrade{}, answer: wire.Outcomes{}, lines: wire.Progress{}, serve: (*Server).upgrade},
 	{method: "POST", path: wire.PathRun, summary: "Run a command as a transient service.",

@@ -182,6 +182,13 @@ which passes these signals on. KILL to either ends a process and no service.`,
 			long: `COMMAND becomes the essential service main: when it ends for good the rest is stopped and
 the container ends with its exit code. TERM, INT, QUIT and RTMIN+3 shut down.`,
 			example: "abide init -- /usr/bin/myserver --port 80", max: -1, flags: initFlags, run: (*app).init},
+		{name: "runlevel", args: "[N]", group: groupAbide,
+			summary: "go to a runlevel, or show the one before and the present one",
+			long: `Starts the target called N, runlevel-N or runlevelN and all that it pulls, and stops what
+belongs to the targets of other runlevels only. Waits until both is done. Without N it
+prints what runlevel(8) prints, "N 3": the level before, N for none, and the present one.
+Only root and the user abide runs as may go to a runlevel.`,
+			example: "abide runlevel 3", max: 1, flags: actionFlags(), run: (*app).runlevel},
 		{name: "shutdown", args: "", group: groupAbide,
 			summary: "stop all services in order, then abide",
 			long:    "Asking a second time hurries.",

@@ -91,7 +91,8 @@ const (
 	Adopt    Verb = "adopt"   // a process that runs already becomes a service
 	Release  Verb = "release" // its process goes on without abide
 	Upgrade  Verb = "upgrade"
-	Roll     Verb = "roll" // the next run starts beside the present one and takes its place
+	Runlevel Verb = "runlevel" // the one name is the level
+	Roll     Verb = "roll"     // the next run starts beside the present one and takes its place
 )
 
 // Request asks for a verb. ID makes it repeatable: a second request with the
@@ -201,8 +202,9 @@ type About struct {
 	Rung        string   `json:"rung"` // "clone3", "clone", "exec"
 	Containment string   `json:"containment"`
 	Stopping    bool     `json:"stopping"`
-	Cursor      uint64   `json:"cursor"` // of the newest event
-	Notes       []string `json:"notes"`  // what works only in part here, said once
+	Runlevel    string   `json:"runlevel"` // the level before and the present one, as runlevel(8) prints them; "" before the first
+	Cursor      uint64   `json:"cursor"`   // of the newest event
+	Notes       []string `json:"notes"`    // what works only in part here, said once
 }
 
 // Supervisor is an engine as its clients see it. Every method may be called from

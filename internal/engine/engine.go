@@ -66,6 +66,7 @@ type Engine struct {
 	queue    eventQueue // events not yet stepped
 	orders   eventQueue // what the graph orders, before those
 	deps     dependencies
+	runlevel runlevel
 	due      dueHeap
 	timer    *time.Timer
 	armedFor core.Time
@@ -417,6 +418,7 @@ func (e *Engine) begin() {
 		}
 	}
 	e.reportBroken(set)
+	e.runlevel = decodeRunlevel(e.own[runlevelPage])
 	e.wire()
 	e.findShutdown()
 	resumed := e.stopping != nil

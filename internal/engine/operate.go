@@ -37,6 +37,12 @@ func (e *Engine) carryOut(req control.Request) ([]control.Outcome, []*waiter, er
 		e.auditRequest("", 0, req)
 		e.Shutdown(0, "asked by "+whoText(req.Who))
 		return nil, nil, nil
+	case control.Runlevel:
+		if err := e.permitAll(req); err != nil {
+			return nil, nil, err
+		}
+		e.auditRequest("", 0, req)
+		return e.goToRunlevel(req)
 	case control.Run:
 		if err := e.permitAll(req); err != nil {
 			return nil, nil, err

@@ -10,6 +10,7 @@ import (
 const (
 	bootPage     = "/boot"     // nothing more: what is wanted at boot was asked for
 	shutdownPage = "/shutdown" // see shutdown.encode
+	runlevelPage = "/runlevel" // see runlevel.encode
 	foundPage    = "/found"    // pid u32 of the keeper under which all that runs was found
 )
 

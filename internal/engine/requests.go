@@ -129,7 +129,7 @@ func (e *Engine) nextRequest() uint64 {
 // plan says which services a request means, while everything is as it was.
 func (e *Engine) plan(r *request) {
 	switch r.req.Verb {
-	case control.Apply, control.Shutdown:
+	case control.Apply, control.Shutdown, control.Runlevel:
 		return
 	case control.Run:
 		if r.req.Run != nil {

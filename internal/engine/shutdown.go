@@ -229,6 +229,7 @@ func (e *Engine) finishIfIdle() {
 		e.ports.Snapshot.Delete(s.slot)
 	}
 	e.ports.Snapshot.Delete(bootPage)
+	e.ports.Snapshot.Delete(runlevelPage)
 	e.putOwn(shutdownPage, sd.encode(true))
 	e.code = sd.code
 }

@@ -200,7 +200,7 @@ func (e *Engine) About(ctx context.Context, _ control.Who) (a control.About, err
 		a = control.About{
 			Version: e.opts.Version, Pid: e.pid, Keeper: e.opts.KeeperPid, Run: e.opts.Run, State: e.opts.State,
 			Log: e.opts.Log, Mode: string(e.opts.Mode), Project: e.opts.Project, Services: len(e.services),
-			Rung: e.opts.Rung, Containment: e.ports.Groups.Describe(), Stopping: e.stopping != nil, Notes: e.opts.Notes,
+			Rung: e.opts.Rung, Containment: e.ports.Groups.Describe(), Stopping: e.stopping != nil, Runlevel: e.runlevel.String(), Notes: e.opts.Notes,
 			Cursor: e.ports.History.Last(),
 		}
 		return nil

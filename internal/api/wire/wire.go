@@ -23,6 +23,7 @@ const (
 	PathWait      = "/v1/wait"
 	PathApply     = "/v1/apply"
 	PathShutdown  = "/v1/shutdown"
+	PathRunlevel  = "/v1/runlevel"
 	PathRun       = "/v1/run"
 	PathAdopt     = "/v1/adopt"
 	PathUpgrade   = "/v1/upgrade"
