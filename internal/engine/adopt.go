@@ -23,6 +23,12 @@ func (e *Engine) adopt(pages map[string][]byte) error {
 		byName[r.Name] = r
 	}
 	e.placePages(pages)
+	for name, blob := range e.pastPages {
+		if s := e.services[name]; s != nil && s.adopted {
+			s.recall(blob)
+		}
+	}
+	e.pastPages = nil
 	e.rebuild(byName)
 	for _, r := range records {
 		e.noteHeld(r)
@@ -78,6 +84,7 @@ func (e *Engine) takeUp(s *service) {
 		if st, kept, err := readPage(blob); err == nil {
 			kept.Gone = false
 			s.st, s.info, s.adopted = st, kept, true
+			s.recall(e.ports.Snapshot.All()[pastName(s.name)])
 		}
 	}
 	// What was missed is no part of the request that may have defined it.

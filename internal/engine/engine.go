@@ -92,6 +92,7 @@ type Engine struct {
 	page      [pageSize]byte    // of the service that is being stored
 	set       Loaded            // what was read last
 	own       map[string][]byte // pages of a former engine that are no service's
+	pastPages map[string][]byte // the second pages of services, of a former engine
 	signals   [len(shutdownSignals)]uint32
 	beginning bool // what lives is not known yet: nothing is concluded from the whole
 	stopping  *shutdown

@@ -174,10 +174,10 @@ func (e *Engine) disconnect(s *service) {
 func (e *Engine) handNode(s, next *service) {
 	next.node, next.links, next.builtIn = s.node, s.links, s.builtIn
 	s.node, s.links = nil, links{}
-	i, was := &next.info, &s.info
-	i.WantedSince, i.Named, i.Ending = was.WantedSince, was.Named, was.Ending
 	// For others nothing has ended and nothing has begun.
-	i.BeganAt, i.ReadyAt, i.Ended, i.Reloaded, i.Erred = was.BeganAt, was.ReadyAt, was.Ended, was.Reloaded, was.Erred
+	i, was := &next.info, &s.info
+	i.past, i.Named, i.Ending, i.Erred = was.past, was.Named, was.Ending, was.Erred
+	next.keptPast = s.keptPast
 	if next.node == nil {
 		return
 	}

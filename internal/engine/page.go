@@ -19,18 +19,16 @@ import (
 //	292  number of the last request that was carried out u64
 //	300  cursor of the last event of the history about it u64
 //	308  CLOCK_BOOTTIME, ns, since when it is up if a roll brought the run about u64
-//	316  CLOCK_BOOTTIME, ns: since when it is wanted, when its present or last run
-//	     began, when it was ready last, when its last run ended, when it was told to
-//	     reload last, u64 each
 //
 // It only grows at its end: an older abide passes over what it does not know, and
 // what a shorter page lacks is zero. A name that begins with a slash is no
-// service's.
+// service's, nor is one that begins with a plus, see pastPage. No page is longer
+// than state.MaxSnapshotBlob was in abide 0.1.
 const (
 	pageVersion = 2
 	pageHeader  = 4
 	pageInfo    = pageHeader + core.EncodedSize
-	pageSize    = pageInfo + 128
+	pageSize    = pageInfo + 88
 
 	// The shortest page of this version that was ever written.
 	pageLeast = pageInfo + 72
@@ -51,6 +49,7 @@ const (
 
 // persist writes the service's page. It costs a copy of a few hundred bytes.
 func (e *Engine) persist(s *service) {
+	e.persistPast(s) // first: from a state that says less an engine finds the rest out again
 	putPage(&e.page, &s.st, &s.info)
 	if err := e.ports.Snapshot.Put(s.slot, e.page[:]); err != nil {
 		e.complainOnce("snapshot", fmt.Sprintf("Cannot keep the state of %s: %v", s.name, err))
@@ -105,9 +104,6 @@ func putPage(p *[pageSize]byte, st *core.State, i *info) {
 	le.PutUint64(b[64:], i.Request)
 	le.PutUint64(b[72:], i.Chain)
 	le.PutUint64(b[80:], uint64(i.Upheld))
-	for n, at := range []int64{i.WantedSince, i.BeganAt, i.ReadyAt, i.Ended, i.Reloaded} {
-		le.PutUint64(b[88+8*n:], uint64(at))
-	}
 }
 
 // readPage reads a page of this version, of a later one that has only grown, or
@@ -144,8 +140,6 @@ func readPage(blob []byte) (core.State, info, error) {
 		},
 		Request: le.Uint64(b[64:]), Gone: flags&pageGone != 0, Chain: le.Uint64(b[72:]),
 		Upheld: int64(le.Uint64(b[80:])), Roll: rollOf(flags),
-		WantedSince: int64(le.Uint64(b[88:])), BeganAt: int64(le.Uint64(b[96:])), ReadyAt: int64(le.Uint64(b[104:])),
-		Ended: int64(le.Uint64(b[112:])), Reloaded: int64(le.Uint64(b[120:])),
 		Ending: endingOf(flags), Named: flags&pageNamed != 0, Erred: flags&pageErred != 0,
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/abide-project/abide/internal/core"
+	"github.com/abide-project/abide/internal/state"
 )
 
 // somePage is a page with no field left out.
@@ -19,6 +20,7 @@ func somePage(t testing.TB) (core.State, info, []byte) {
 	st, _ = core.Step(&cfg, st, core.Event{Kind: core.EvSpawned, Run: 1}, 8)
 	i := info{
 		Since: 1, Began: 2, Pid: 3, SentStep: 4, StartTime: 5, UID: 6, GID: 7, Request: 8, Gone: true, Chain: 12,
+		Ending: endRestart, Named: true, Erred: true,
 		Last: lastExit{Run: 9, At: 10, Status: 11, Known: true, OOM: true},
 	}
 	var p [pageSize]byte
@@ -109,4 +111,23 @@ func FuzzReadPage(f *testing.F) {
 			t.Errorf("%+v %+v comes back as %+v %+v: %v", st, i, gotState, got, err)
 		}
 	})
+}
+
+func TestASecondPageHoldsThePast(t *testing.T) {
+	p := past{WantedSince: 1, BeganAt: 2, ReadyAt: 3, Ended: 4, Reloaded: 5}
+	var s service
+	if s.recall(p.encode()); s.info.past != p {
+		t.Errorf("stored %+v, read %+v", p, s.info.past)
+	}
+	var other service
+	if other.recall(p.encode()[:pastSize-1]); other.info.past != (past{}) {
+		t.Errorf("a page that is cut off reads as %+v", other.info.past)
+	}
+}
+
+// What no file of this boot can hold must not be found out by an operator.
+func TestPagesFitIntoTheFile(t *testing.T) {
+	if pageSize > state.MaxSnapshotBlob || pastSize > state.MaxSnapshotBlob {
+		t.Errorf("pages have %d and %d bytes, the file has room for %d", pageSize, pastSize, state.MaxSnapshotBlob)
+	}
 }

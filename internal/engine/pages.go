@@ -31,10 +31,14 @@ func (e *Engine) putOwn(name string, body []byte) {
 // loadPages returns the pages of services and keeps those of the engine's own.
 func (e *Engine) loadPages() map[string][]byte {
 	pages := e.ports.Snapshot.All()
-	e.own = map[string][]byte{}
+	e.own, e.pastPages = map[string][]byte{}, map[string][]byte{}
 	for name, blob := range pages {
-		if name[0] == '/' {
+		switch name[0] {
+		case '/':
 			e.own[name] = blob
+			delete(pages, name)
+		case pastMark:
+			e.pastPages[name[1:]] = blob
 			delete(pages, name)
 		}
 	}

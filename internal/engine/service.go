@@ -47,6 +47,7 @@ type service struct {
 
 	node      *node // its part in the graph, nil if it has none
 	links     links
+	keptPast  past // what its second page holds
 	coming    int  // events on their way that will have it wanted
 	named     int  // of these, those by which an operator means this very service
 	builtIn   bool // a target that abide itself defines
@@ -74,15 +75,11 @@ type info struct {
 	Roll      rollPart
 	Gone      bool // its definition was removed
 
-	// For the graph, times on CLOCK_BOOTTIME in nanoseconds, 0: never.
-	WantedSince int64
-	BeganAt     int64 // of the present or last run
-	ReadyAt     int64
-	Ended       int64
-	Reloaded    int64
-	Ending      ending // what is to become of it when its turn comes
-	Named       bool   // it is wanted because an operator named it
-	Erred       bool   // its last run, or start, ended in a fault
+	// For the graph.
+	past
+	Ending ending // what is to become of it when its turn comes
+	Named  bool   // it is wanted because an operator named it
+	Erred  bool   // its last run, or start, ended in a fault
 }
 
 // lastExit is how the last run ended; Run 0 means that none has yet.
@@ -324,6 +321,7 @@ func (e *Engine) forget(s *service) {
 	_ = e.ports.Keeper.Forget(s.slot)
 	e.ports.Logs.Forget(s.name)
 	// Last: the page says that it is to be forgotten.
+	e.ports.Snapshot.Delete(pastName(s.name))
 	e.ports.Snapshot.Delete(s.slot)
 }
 

@@ -226,6 +226,7 @@ func (e *Engine) finishIfIdle() {
 	// The next abide on this run directory starts anew; only wishes outlive us. An
 	// engine that this keeper starts meanwhile has to end as we do.
 	for s := range e.everyRun {
+		e.ports.Snapshot.Delete(pastName(s.name))
 		e.ports.Snapshot.Delete(s.slot)
 	}
 	e.ports.Snapshot.Delete(bootPage)
