@@ -66,6 +66,12 @@ func (w *world) check() {
 	for _, x := range w.eng.SimLook() {
 		known[x.Name] = true
 		w.checkService(x.Name, x.State, x.Pid, x.Fault)
+		if x.State.Phase == core.Waiting && x.Waits == 0 {
+			w.violation("%s waits, and nobody says for what", x.Name)
+		}
+		if x.Against != "" {
+			w.violation("%s runs, and %s, which it requires, is held stopped", x.Name, x.Against)
+		}
 	}
 	for _, p := range w.k.Procs() {
 		if p.Alive() && (p.Role == kernel.Main || p.Role == kernel.Child && !keepsChildren(p.Name)) && !known[p.Name] {
@@ -119,7 +125,7 @@ func (w *world) checkService(name string, st core.State, pid int, fault string) 
 		if st.Cause == core.CauseNone {
 			bad("it failed and nobody knows why")
 		}
-	case core.Finished:
+	case core.Finished, core.Waiting:
 	case core.Delaying:
 		if st.Deadline <= now-core.Time(time.Second) || st.Deadline > now+core.Time(time.Hour) {
 			bad("its delay does not end")

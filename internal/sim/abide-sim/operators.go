@@ -56,7 +56,7 @@ func (w *world) request() {
 	s.asked++
 	asked := s.asked
 	s.expect = either
-	if req.Verb == control.Apply {
+	if req.Verb == control.Apply || w.mood.linked > 0 {
 		for _, other := range w.services {
 			other.expect = either
 			other.asked++

@@ -117,7 +117,32 @@ func (w *world) define(name string) *model.Service {
 	if w.chance(0.5) {
 		d.Environment = []model.EnvVar{{Name: "V", Value: fmt.Sprint(w.rand.IntN(5))}}
 	}
+	w.link(&d)
 	return &d
+}
+
+// link lets a service depend on another one, never on a later one, so that there is
+// no cycle.
+func (w *world) link(d *model.Service) {
+	n := int(d.Name[1] - '0')
+	if n == 0 || !w.chance(w.mood.linked) {
+		return
+	}
+	on := func() model.Dependency {
+		return model.Dependency{Service: fmt.Sprintf("s%d", w.rand.IntN(n)), Restart: model.RestartOn(w.rand.IntN(4))}
+	}
+	switch w.rand.IntN(6) {
+	case 0, 1:
+		d.Needs.Requires = []model.Dependency{on()}
+	case 2:
+		d.Needs.Wants = []model.Dependency{on()}
+	case 3:
+		d.Needs.After = []model.Dependency{on()}
+	case 4:
+		d.Needs.PartOf = []model.Dependency{on()}
+	case 5:
+		d.Needs.AnyOf = [][]model.Dependency{{on(), on()}}
+	}
 }
 
 // keepsChildren tells whether what a run of a service leaves behind may live.

@@ -66,6 +66,7 @@ type mood struct {
 	portFails  float64
 	hang       float64
 	damage     float64 // of the records, when all of ours die at once
+	linked     float64 // a service depends on another one
 }
 
 type counters struct {
@@ -137,6 +138,7 @@ func newWorld(seed uint64) *world {
 		portFails:  []float64{0, 0.005, 0.05}[w.rand.IntN(3)],
 		hang:       []float64{0, 0.00002}[w.rand.IntN(2)],
 		damage:     []float64{0, 0.5}[w.rand.IntN(2)],
+		linked:     []float64{0, 0.4, 0.9}[w.rand.IntN(3)],
 	}
 	w.note("mood %+v inodes %v exitinfo %v room %d", w.mood, w.k.PidfdInodes, w.k.ExitInfo, w.k.SocketRoom)
 	w.logs = newLogs(w)

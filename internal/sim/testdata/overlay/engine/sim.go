@@ -15,6 +15,8 @@ type SimService struct {
 	Gone    bool
 	Stopped bool
 	Enabled bool
+	Waits   int    // what it is said to wait for
+	Against string // a need that is held down while it runs
 	Last    struct {
 		Run    uint64
 		Status uint32
@@ -48,6 +50,14 @@ func (e *Engine) SimLook() []SimService {
 		s := e.services[name]
 		x := SimService{Name: name, State: s.st, Fault: s.fault, Pid: int(s.info.Pid), Gone: s.gone, Stopped: s.wish.Stopped, Enabled: s.enabled()}
 		x.Last.Run, x.Last.Status, x.Last.Known = s.info.Last.Run, s.info.Last.Status, s.info.Last.Known
+		x.Waits = len(e.unmet(s))
+		if s.st.Live() && s.def != nil {
+			for _, d := range s.def.Needs.Requires {
+				if n := e.services[d.Service]; n != nil && n.wish.Stopped && !n.busy() {
+					x.Against = d.Service
+				}
+			}
+		}
 		out = append(out, x)
 	}
 	return out
