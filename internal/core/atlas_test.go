@@ -101,8 +101,15 @@ a service can reach and notes each step it sees. To write it anew:
 ` + "`go test ./internal/core -update`" + `.
 
 What an operator reads as a state is told from these phases: down is *stopped*,
-delaying *waiting*, spawning and starting *starting*, stopping and cleaning
-*stopping*; running, finished and failed are called so.
+delaying and waiting *waiting*; preparing, spawning, finding, starting and
+arriving *starting*; leaving, stopping, cleaning and closing *stopping*; reached
+*running*; running is *degraded* while health checks fail. Running, finished and
+failed are called so.
+
+Waiting is held: by what the service needs, or by a condition. While preparing,
+arriving, leaving and closing the commands before_start, after_start, before_stop
+and after_stop run. Finding looks for the main process of a forking program.
+Reached is a target that is up.
 
 The picture leaves out what happens only when a new engine finds the services
 that an older one has started (events *adopted* and *lost*); the table has it.

@@ -13,6 +13,9 @@ func (m *machine) find() {
 	if m.cfg.ReadyTimeout > 0 {
 		wait = m.cfg.ReadyTimeout
 	}
+	if s.Phase == Spawning {
+		s.Began = m.now
+	}
 	s.Phase, s.AliveBy, s.Froze = Finding, 0, false
 	if s.Until <= m.now {
 		s.Until = m.after(wait)

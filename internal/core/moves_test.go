@@ -14,13 +14,16 @@ type move struct {
 
 // Moves that the cooperative and the stubborn world choose, by their place in
 // the list.
-type moveIndex struct{ pass, tick, spawned, ready, success, cleaned, resume int }
+type moveIndex struct {
+	pass, tick, spawned, ready, success, cleaned, resume int
+	hooked, unhooked, found, allow, recheck              int
+}
 
 func always(*node) bool { return true }
 
 // moves lists all that can happen when configurations cfgs may replace each
 // other.
-func moves(cfgs []Config) ([]move, moveIndex) {
+func moves(cfgs []Config, with facet) ([]move, moveIndex) {
 	var list []move
 	var at moveIndex
 	add := func(label string, ok func(*node) bool, make func(*node) Event) int {
@@ -37,7 +40,8 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 			w := &n.w
 			// What is up or being started already is not started by a wish,
 			// unless that run has to go.
-			starts := n.s.Phase != Starting && n.s.Phase != Running && (n.s.Phase != Spawning || w.stale)
+			making := n.s.Phase == Spawning || n.s.Phase == Preparing
+			starts := !n.s.Up() && n.s.Phase != Finding && n.s.Phase != Reached && (!making || w.stale)
 			switch kind {
 			case EvNeed:
 				if w.wanted {
@@ -46,14 +50,14 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 			case EvRestart:
 				starts, w.fresh = true, 0
 			default:
-				if starts || n.s.Phase == Spawning && !w.wanted {
+				if starts || making && !w.wanted {
 					w.fresh = 0
 				}
 			}
 			w.once = once
 			w.ordered = w.ordered || starts
 			if kind == EvRestart {
-				w.stale = w.stale || w.alive || w.spawnDue
+				w.stale = w.stale || w.begun()
 			}
 			w.wanted = wanted
 			return Event{Kind: kind}
@@ -65,6 +69,7 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 	wish(EvRestart, true, false)
 	add("stop", always, func(n *node) Event {
 		n.w.wanted, n.w.once, n.w.ordered, n.w.paused = false, false, false, false
+		n.w.stale = n.w.stale || n.s.Phase == Preparing // its hooks are told to end
 		return Event{Kind: EvStop}
 	})
 	add("clear", always, func(n *node) Event {
@@ -73,11 +78,15 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 		return Event{Kind: EvClear}
 	})
 	add("pause", always, func(n *node) Event {
-		inMaking := n.w.spawnDue && n.w.wanted && !n.w.stale
-		n.w.paused = n.w.paused || inMaking || n.s.Phase == Starting || n.s.Phase == Running
+		making := n.s.Phase == Preparing || n.s.Phase == Spawning || n.s.Phase == Finding
+		n.w.paused = n.w.paused || making && n.w.wanted && !n.w.stale || n.s.Up()
+		n.w.armed = n.w.armed && !n.s.Up()
 		return Event{Kind: EvPause}
 	})
 	at.resume = add("resume", always, func(n *node) Event {
+		if n.w.paused && (n.s.Phase == Arriving || n.s.Phase == Running) {
+			n.w.arm(&cfgs[n.cfg])
+		}
 		n.w.paused = false
 		return Event{Kind: EvResume}
 	})
@@ -87,8 +96,9 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 			add(fmt.Sprintf("redefined to %d must=%v", i, must), always, func(n *node) Event {
 				if must {
 					n.w.renewed(&cfgs[i], &n.s)
-					n.w.stale = n.w.stale || n.w.alive || n.w.spawnDue
+					n.w.stale = n.w.stale || n.w.begun()
 				}
+				n.w.review(&cfgs[i], &n.s)
 				return Event{Kind: EvRedefined, Must: must}
 			})
 			list[len(list)-1].cfg = i
@@ -107,12 +117,14 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 		{Kind: EvSpawnFailed, Run: runs, Unsure: true},
 	} {
 		add(fmt.Sprintf("spawn-failed permanent=%v unsure=%v", ev.Permanent, ev.Unsure), due, func(n *node) Event {
-			n.w.spawnDue, n.w.failed, n.w.since = false, true, 0
+			n.w.spawnDue, n.w.failed, n.w.final, n.w.since = false, true, ev.Permanent, 0
+			n.w.owes = n.w.owes && !ev.Unsure
 			return ev
 		})
 	}
 	alive := func(n *node) bool { return n.w.alive }
-	at.ready = add("ready", alive, func(n *node) Event {
+	at.ready = add("ready", func(n *node) bool { return n.w.alive || n.w.findDue }, func(n *node) Event {
+		n.w.signed = n.w.signed || n.s.Phase == Starting || n.s.Phase == Finding
 		return Event{Kind: EvReady, Run: runs}
 	})
 	for end := Success; end < ends; end++ {
@@ -129,14 +141,26 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 		return Event{Kind: EvCleaned, Run: runs}
 	})
 
+	addHooks(add, &at)
+	addMain(add, &at)
+	if with&holds != 0 {
+		addHolds(add, &at)
+	}
+	if with&conditions != 0 {
+		addConditions(add, &at, cfgs)
+	}
+	if with&signs != 0 {
+		addSigns(add, cfgs)
+	}
+
 	// A process comes from outside, or leaves.
-	add("taken", func(n *node) bool { return !n.w.alive && !n.w.spawnDue && !n.w.cleanDue }, func(n *node) Event {
-		n.w = world{alive: true, wanted: true, lastStep: -1}
+	add("taken", func(n *node) bool { return !n.w.busy() && n.s.Phase != Reached && !cfgs[n.cfg].Target }, func(n *node) Event {
+		n.w = world{alive: true, wanted: true, held: n.w.held, main: true, owes: true, lastStep: -1}
 		return Event{Kind: EvTaken, Run: runs + 1}
 	})
 	add("released", func(n *node) bool { return n.w.alive && !n.w.paused && (n.s.Phase == Starting || n.s.Phase == Running) },
 		func(n *node) Event {
-			n.w = world{lastStep: -1, autos: n.w.autos, fresh: n.w.fresh}
+			n.w = world{lastStep: -1, held: n.w.held, autos: n.w.autos, fresh: n.w.fresh}
 			return Event{Kind: EvReleased, Run: runs}
 		})
 
@@ -147,6 +171,7 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 				if !done {
 					n.w.forgetActions(n.s.Paused)
 				}
+				n.w.signed = n.w.signed || ready && n.s.Phase == Starting
 				return Event{Kind: EvAdopted, Run: runs, Ready: ready}
 			})
 		}
@@ -165,6 +190,7 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 	add("new engine: the spawn was not done", due, func(n *node) Event {
 		n.w.spawnDue = false
 		n.w.ordered = n.w.ordered || n.w.wanted
+		n.w.failed = true
 		return Event{Kind: EvLost, Run: runs}
 	})
 	add("new engine: ended, nobody saw it", alive, func(n *node) Event {
@@ -172,16 +198,16 @@ func moves(cfgs []Config) ([]move, moveIndex) {
 		return Event{Kind: EvLost, Run: runs}
 	})
 	add("new engine: cannot tell whether it lives", func(n *node) bool { return n.w.alive || n.w.spawnDue }, func(n *node) Event {
-		n.w.spawnDue = false
+		n.w.spawnDue, n.w.owes, n.w.hookDue, n.w.unhooked = false, false, 0, false
 		n.w.exit(Unknown)
 		return Event{Kind: EvLost, Run: runs, Unsure: true}
 	})
 	add("new engine: no run", func(n *node) bool { return !n.w.alive && !n.w.spawnDue }, func(n *node) Event {
-		n.w.cleanDue = false
+		n.w.cleanDue, n.w.findDue = false, false
 		return Event{Kind: EvLost, Run: runs}
 	})
 	add("new engine without state: adopted", alive, func(n *node) Event {
-		w := world{alive: true, frozen: n.w.frozen, froze: n.w.froze, wanted: true, lastStep: -1}
+		w := world{alive: true, frozen: n.w.frozen, froze: n.w.froze, wanted: true, owes: true, lastStep: -1}
 		n.s, n.w = State{}, w
 		return Event{Kind: EvAdopted, Run: runs}
 	})
@@ -202,8 +228,8 @@ func (w *world) exit(end End) {
 // is started by that, but for what has finished already and what may live still.
 func (w *world) renewed(cfg *Config, s *State) {
 	w.fresh = 0
-	over := s.Phase == Cleaning || s.Phase == Finished
-	finished := over && !w.ordered && w.lastEnd == Success && !w.late && !w.restarts(cfg)
+	over := s.Phase == Cleaning || s.Phase == Closing || s.Phase == Finished
+	finished := over && !w.failed && !w.ordered && w.lastEnd == Success && !w.late && !w.restarts(cfg)
 	unsure := s.Phase == Failed && s.Cause == CauseUnsure
 	w.ordered = w.ordered || w.wanted && !finished && !unsure
 }
@@ -219,19 +245,22 @@ func (w *world) forgetActions(paused bool) {
 // idle lists news that mean nothing at n: of an old run, or told twice.
 func idle(n *node) []Event {
 	var list []Event
-	for _, kind := range []EventKind{EvSpawned, EvSpawnFailed, EvReady, EvExited, EvCleaned, EvAdopted, EvReleased, EvTaken} {
-		list = append(list, Event{Kind: kind, Run: runs - 1, End: Crash, Ready: true})
+	for _, kind := range []EventKind{EvSpawned, EvSpawnFailed, EvReady, EvExited, EvCleaned, EvAdopted, EvReleased, EvTaken, EvHooked, EvUnmet, EvHealth, EvWatchdog, EvExtend, EvMain} {
+		list = append(list, Event{Kind: kind, Run: runs - 1, End: Crash, Ready: true, OK: true, For: ms, Hook: n.s.Hook})
 	}
 	list = append(list, Event{Kind: EvTaken, Run: runs})
 	w := &n.w
-	if w.alive || w.spawnDue || w.cleanDue {
+	if w.busy() {
 		list = append(list, Event{Kind: EvTaken, Run: runs + 1})
 	}
 	if !w.spawnDue {
 		list = append(list, Event{Kind: EvSpawned, Run: runs}, Event{Kind: EvSpawnFailed, Run: runs, Permanent: true})
 	}
 	if !w.alive && !w.spawnDue {
-		list = append(list, Event{Kind: EvReady, Run: runs}, Event{Kind: EvExited, Run: runs, End: Failure})
+		list = append(list, Event{Kind: EvExited, Run: runs, End: Failure})
+		if !w.findDue {
+			list = append(list, Event{Kind: EvReady, Run: runs})
+		}
 	}
 	if !w.cleanDue {
 		list = append(list, Event{Kind: EvCleaned, Run: runs})

@@ -1,10 +1,6 @@
 package core
 
-import (
-	"slices"
-	"strings"
-	"testing"
-)
+import "testing"
 
 // drop removes the actions of one kind.
 func drop(a Actions, kind ActionKind) Actions {
@@ -284,6 +280,185 @@ var mutants = map[string]stepFunc{
 			s.Wanted = true
 		}
 	}),
+	"a held service starts when its delay is over": before(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvTick {
+			s.Held = false
+		}
+	}),
+	"a held service is started again at once": before(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvCleaned {
+			s.Held = false
+		}
+	}),
+	"what is held after before_start is started": before(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvHooked {
+			s.Held = false
+		}
+	}),
+	"a hold is forgotten when the service comes to rest": after(func(_ *Config, _ State, _ Event, _ Time, s *State, _ *Actions) {
+		if s.AtRest() {
+			s.Held = false
+		}
+	}),
+	"a hold that must end the run is not heard while spawning": deaf(func(s *State, ev *Event) bool {
+		return ev.Kind == EvHold && ev.Must && s.Phase == Spawning && s.Held
+	}),
+	"a hold that must end the run is not heard while a main process is looked for": deaf(func(s *State, ev *Event) bool {
+		return ev.Kind == EvHold && ev.Must && s.Phase == Finding
+	}),
+	"a hold lifted while stopping is forgotten": deaf(func(s *State, ev *Event) bool {
+		return ev.Kind == EvAllow && s.Phase == Stopping
+	}),
+	"what waits is not started when the hold is lifted": after(func(_ *Config, old State, ev Event, _ Time, s *State, a *Actions) {
+		if ev.Kind == EvAllow && old.Phase == Waiting {
+			*s, *a = old, Actions{}
+			s.Held = false
+		}
+	}),
+	"a held target counts as reached": after(func(_ *Config, _ State, ev Event, _ Time, s *State, _ *Actions) {
+		if ev.Kind == EvStart && s.Phase == Waiting {
+			s.Phase, s.Cause = Reached, CauseNone
+		}
+	}),
+	"a condition that does not hold is a failed start": before(func(_ *Config, _ *State, ev *Event) {
+		if ev.Kind == EvUnmet {
+			ev.Kind = EvSpawnFailed
+		}
+	}),
+	"a run is running before after_start is done": after(func(_ *Config, _ State, _ Event, _ Time, s *State, a *Actions) {
+		if s.Phase == Arriving {
+			s.Phase = Running
+		}
+	}),
+	"a failed after_start changes nothing": before(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvHooked && s.Phase == Arriving {
+			ev.OK = true
+		}
+	}),
+	"a failed before_start changes nothing": before(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvHooked && s.Phase == Preparing && s.Wanted && !s.PendingRestart {
+			ev.OK = true
+		}
+	}),
+	"a failed before_start is retried without a delay": after(func(cfg *Config, old State, ev Event, now Time, s *State, a *Actions) {
+		if ev.Kind == EvHooked && old.Void && s.Phase == Delaying && !s.Held {
+			m := machine{cfg: cfg, s: s, acts: a, now: now}
+			m.spawnAgain()
+		}
+	}),
+	"a stop while before_start runs goes unheard until it is over": after(func(_ *Config, _ State, ev Event, _ Time, s *State, a *Actions) {
+		if s.Phase == Preparing {
+			*a = drop(*a, ActUnhook)
+		}
+	}),
+	"hooks that were told to end are started again": after(func(_ *Config, old State, ev Event, _ Time, _ *State, a *Actions) {
+		if ev.Kind == EvHurry && old.Phase == Closing {
+			for i := range a.All() {
+				a.List[i].Kind = ActHook
+			}
+		}
+	}),
+	"after_stop is left out after a crash": before(func(cfg *Config, s *State, ev *Event) {
+		cfg.Hooks[AfterStop] = cfg.Hooks[AfterStop] && !(ev.Kind == EvCleaned && s.End == Crash)
+	}),
+	"after_stop is left out after a failed start": before(func(cfg *Config, _ *State, ev *Event) {
+		cfg.Hooks[AfterStop] = cfg.Hooks[AfterStop] && ev.Kind != EvSpawnFailed
+	}),
+	"after_stop runs twice": before(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvHooked && s.Phase == Closing && s.Hook == AfterStop && s.Killed {
+			s.Hook, ev.Hook = AfterStart, AfterStart
+		}
+	}),
+	"after_stop does not wait for the clean-up": after(func(cfg *Config, _ State, ev Event, now Time, s *State, a *Actions) {
+		if ev.Kind == EvExited && s.Phase == Cleaning && cfg.Hooks[AfterStop] && !s.Hooking {
+			m := machine{cfg: cfg, s: s, acts: a, now: now}
+			m.close()
+		}
+	}),
+	"before_stop runs for a run that was never ready": after(func(cfg *Config, old State, ev Event, now Time, s *State, a *Actions) {
+		if ev.Kind == EvHealth && s.Phase == Leaving {
+			s.Phase = Stopping
+		}
+	}),
+	"before_stop is not asked again of a new engine": deaf(func(s *State, ev *Event) bool {
+		return ev.Kind == EvAdopted && s.Phase == Leaving && ev.Run == s.Run
+	}),
+	"a stop waits for before_stop however hurried": deaf(func(s *State, ev *Event) bool {
+		return ev.Kind == EvHurry && s.Phase == Leaving
+	}),
+	"a starter that ended well is an end of the service": before(func(cfg *Config, s *State, ev *Event) {
+		if ev.Kind == EvExited && s.Phase == Starting {
+			cfg.Forking = false
+		}
+	}),
+	"a starter that failed counts as one that did well": before(func(cfg *Config, s *State, ev *Event) {
+		if ev.Kind == EvExited && cfg.Forking && s.Phase == Starting && !s.HasMain && ev.End == Failure {
+			ev.End = Success
+		}
+	}),
+	"a main process that is not found is looked for for ever": after(func(_ *Config, _ State, _ Event, _ Time, s *State, _ *Actions) {
+		if s.Phase == Finding {
+			s.Deadline = 0
+		}
+	}),
+	"a main process that is not found counts as an end with success": before(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvCleaned && s.Cause == CauseNoMain {
+			s.Cause, s.End, s.WasReady = CauseNone, Success, true
+		}
+	}),
+	"a service is ready before its main process is known": before(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvReady && s.Phase == Starting {
+			s.HasMain = true
+		}
+	}),
+	"the search for a main process is lost with the engine": deaf(func(s *State, ev *Event) bool {
+		return ev.Kind == EvLost && s.Phase == Finding
+	}),
+	"a watchdog bites a frozen run": after(func(_ *Config, old State, ev Event, _ Time, s *State, _ *Actions) {
+		if ev.Kind == EvPause {
+			s.AliveBy = old.AliveBy
+		}
+	}),
+	"a watchdog never bites": after(func(_ *Config, old State, ev Event, now Time, s *State, a *Actions) {
+		if ev.Kind == EvTick && old.Phase == Running {
+			*s, *a = old, Actions{}
+			s.AliveBy, s.Deadline = now+unit, now+unit
+		}
+	}),
+	"a keep-alive does not put the watchdog off": after(func(_ *Config, old State, ev Event, _ Time, s *State, _ *Actions) {
+		if ev.Kind == EvWatchdog && old.AliveBy != 0 {
+			s.AliveBy, s.Deadline = old.AliveBy, old.Deadline
+		}
+	}),
+	"a run that did not tell that it is alive lived well": before(func(_ *Config, s *State, ev *Event) {
+		if s.Cause == CauseWatchdog && ev.Kind == EvExited {
+			s.Cause = CauseOperator
+		}
+	}),
+	"health checks count in the grace": hears(func(_ *Config, s *State, ev *Event) {
+		if ev.Kind == EvHealth {
+			s.Until = 0
+		}
+	}),
+	"a success between failed health checks changes nothing": deaf(func(s *State, ev *Event) bool {
+		return ev.Kind == EvHealth && ev.OK && !s.Degraded
+	}),
+	"a degraded service stays so": deaf(func(s *State, ev *Event) bool {
+		return ev.Kind == EvHealth && ev.OK && s.Degraded
+	}),
+	"a run that failed its health checks lived well": before(func(_ *Config, s *State, ev *Event) {
+		if s.Cause == CauseHealth && (ev.Kind == EvExited || ev.Kind == EvCleaned) {
+			s.Cause = CauseOperator
+		}
+	}),
+	"an extension shortens a wait": after(func(_ *Config, _ State, ev Event, now Time, s *State, _ *Actions) {
+		if ev.Kind == EvExtend && s.Deadline != 0 {
+			s.Deadline, s.StopBy = now+unit, now+unit
+		}
+	}),
+	"a stop is not extended": deaf(func(s *State, ev *Event) bool {
+		return ev.Kind == EvExtend && s.Phase == Stopping
+	}),
 	"a spawn failure after a stop is retried": before(func(_ *Config, s *State, ev *Event) {
 		if ev.Kind == EvSpawnFailed {
 			s.Wanted = true
@@ -291,24 +466,67 @@ var mutants = map[string]stepFunc{
 	}),
 }
 
-// best names the walk to begin with for mutants that show nowhere else.
-var best = map[string][][]string{
-	"the limit allows one more":                 {{"limit"}},
-	"the limit allows one less":                 {{"limit"}},
-	"a stop leaves the timer of a fault":        {{"limit"}},
-	"crash_grace is not granted":                {{"crash grace"}},
-	"a run that is late to be ready is healthy": {{"crash grace"}},
-	"the readiness of a frozen run is timed":    {{"crash grace"}},
-	"the first signal is sent again and again":  {{"many signals"}},
+// best names the walk that shows a mutant soonest.
+var best = map[string]plan{
+	"a held service starts when its delay is over":                                 {[]string{"brisk"}, holds},
+	"a held service is started again at once":                                      {[]string{"brisk"}, holds},
+	"what is held after before_start is started":                                   {[]string{"hooks"}, holds | conditions},
+	"a hold is forgotten when the service comes to rest":                           {[]string{"brisk"}, holds},
+	"a hold that must end the run is not heard while spawning":                     {[]string{"brisk"}, holds},
+	"a hold lifted while stopping is forgotten":                                    {[]string{"brisk"}, holds},
+	"what waits is not started when the hold is lifted":                            {[]string{"brisk"}, holds},
+	"a condition that does not hold is a failed start":                             {[]string{"brisk"}, holds | conditions},
+	"a run is running before after_start is done":                                  {names: []string{"hooks"}},
+	"a failed after_start changes nothing":                                         {names: []string{"hooks"}},
+	"a failed before_start changes nothing":                                        {names: []string{"hooks"}},
+	"a failed before_start is retried without a delay":                             {names: []string{"hooks"}},
+	"a stop while before_start runs goes unheard until it is over":                 {names: []string{"hooks"}},
+	"hooks that were told to end are started again":                                {names: []string{"hooks"}},
+	"after_stop is left out after a crash":                                         {names: []string{"hooks"}},
+	"after_stop is left out after a failed start":                                  {names: []string{"hooks"}},
+	"after_stop runs twice":                                                        {names: []string{"hooks"}},
+	"after_stop does not wait for the clean-up":                                    {names: []string{"hooks"}},
+	"before_stop is not asked again of a new engine":                               {names: []string{"hooks"}},
+	"a stop waits for before_stop however hurried":                                 {names: []string{"hooks"}},
+	"a starter that ended well is an end of the service":                           {names: []string{"forking"}},
+	"a starter that failed counts as one that did well":                            {names: []string{"forking"}},
+	"a main process that is not found is looked for for ever":                      {names: []string{"forking"}},
+	"a main process that is not found counts as an end with success":               {names: []string{"forking"}},
+	"the search for a main process is lost with the engine":                        {names: []string{"forking"}},
+	"a service is ready before its main process is known":                          {names: []string{"forking, tells"}},
+	"a watchdog bites a frozen run":                                                {[]string{"watched"}, signs},
+	"a watchdog never bites":                                                       {[]string{"watched"}, signs},
+	"a keep-alive does not put the watchdog off":                                   {[]string{"watched"}, signs},
+	"a run that did not tell that it is alive lived well":                          {[]string{"watched"}, signs},
+	"an extension shortens a wait":                                                 {[]string{"watched"}, signs},
+	"a stop is not extended":                                                       {[]string{"watched"}, signs},
+	"health checks count in the grace":                                             {[]string{"restarted when ill"}, signs},
+	"a success between failed health checks changes nothing":                       {[]string{"restarted when ill"}, signs},
+	"a run that failed its health checks lived well":                               {[]string{"restarted when ill"}, signs},
+	"before_stop runs for a run that was never ready":                              {[]string{"restarted when ill"}, signs},
+	"a degraded service stays so":                                                  {[]string{"degraded when ill"}, signs},
+	"the limit allows one more":                                                    {names: []string{"limit"}},
+	"the limit allows one less":                                                    {names: []string{"limit"}},
+	"a stop leaves the timer of a fault":                                           {names: []string{"limit"}},
+	"a held target counts as reached":                                              {[]string{"target", "brisk"}, holds},
+	"a hold that must end the run is not heard while a main process is looked for": {[]string{"forking"}, holds},
+	"crash_grace is not granted":                                                   {names: []string{"crash grace"}},
+	"a run that is late to be ready is healthy":                                    {names: []string{"daemon", "crash grace"}},
+	"the readiness of a frozen run is timed":                                       {names: []string{"crash grace"}},
+	"the first signal is sent again and again":                                     {names: []string{"many signals"}},
 }
 
 func TestTheWalkCatchesEveryMutant(t *testing.T) {
 	for name, step := range mutants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, names := range slices.Concat(best[name], walks) {
-				if err := newWalk(step, names).run(); err != nil {
-					t.Logf("in %s: %v", strings.Join(names, " and "), err)
+			order := walks
+			if p, named := best[name]; named {
+				order = []plan{p}
+			}
+			for _, p := range order {
+				if err := newWalk(step, p).run(); err != nil {
+					t.Logf("in %s: %v", p, err)
 					return
 				}
 			}

@@ -7,8 +7,8 @@ import "fmt"
 // It brings the world up to date with the actions.
 func judge(cfg *Config, old *State, n *node, ev Event, next State, acts []Action, now Time) error {
 	w := &n.w
-	if ev.Kind == EvAdopted || ev.Kind == EvReady {
-		w.ready = w.ready || next.Phase == Running
+	if ev.Kind == EvTick && old.Up() && w.expired(cfg) {
+		w.late = true
 	}
 	asked := false // a clean-up was asked for
 	for _, a := range acts {
@@ -19,12 +19,36 @@ func judge(cfg *Config, old *State, n *node, ev Event, next State, acts []Action
 	}
 	if next.Phase == Running {
 		w.ready = true
+		if old.Phase != Running {
+			if cfg.Hooks[AfterStart] && !w.arrived {
+				return fmt.Errorf("it is running before its after_start hooks are done")
+			}
+			if !next.Paused {
+				w.arm(cfg)
+			}
+		}
 	}
-	ended := ev.Kind == EvExited || ev.Kind == EvLost && (old.Live() || old.Phase == Cleaning) && !ev.Unsure
+	if old.Phase == Finding && next.Phase == Cleaning && ev.Kind == EvTick {
+		w.findDue, w.late, w.since = false, true, 0
+	}
+	if next.Phase == Cleaning {
+		w.findDue = false
+	}
+	ended := ev.Kind == EvExited && next.Phase != Finding || ev.Kind == EvLost && (old.Live() || old.Phase == Cleaning) && !ev.Unsure
 	if ended && !asked && !cfg.LeaveChildren && !(cfg.KeepLeftovers && old.Phase != Stopping) {
 		return fmt.Errorf("a run has ended and nobody is asked to clean up after it")
 	}
-	if ev.Kind == EvExited || ev.Kind == EvCleaned || ev.Kind == EvSpawnFailed {
+	if next.Phase == Waiting && old.Phase != Waiting && next.Cause == CauseNeed {
+		if err := w.entitled(cfg, old, ev); err != nil {
+			return fmt.Errorf("waits to start: %w", err)
+		}
+		w.ordered = true
+	}
+	if ev.Kind == EvUnmet && w.wanted && !old.PendingRestart && (next.Phase != Waiting || next.Cause != CauseCondition) {
+		return fmt.Errorf("%v (%v) when a condition does not hold", next.Phase, next.Cause)
+	}
+	switch ev.Kind {
+	case EvExited, EvCleaned, EvSpawnFailed, EvHooked:
 		if err := w.decided(cfg, ev, next); err != nil {
 			return err
 		}
@@ -35,11 +59,19 @@ func judge(cfg *Config, old *State, n *node, ev Event, next State, acts []Action
 
 // act judges one action and does it.
 func (w *world) act(cfg *Config, old *State, ev Event, next State, a Action) error {
-	if a.Kind == ActSpawn {
+	switch {
+	case a.Kind == ActSpawn:
 		return w.spawn(cfg, old, ev, a)
+	case a.Kind == ActHook && a.Hook == BeforeStart && w.hookDue == 0:
+		w.hookDue = uint8(BeforeStart) + 1
+		return w.begin(cfg, old, ev, a)
 	}
-	if a.Run != runs {
-		return fmt.Errorf("%v for run %d, the present one is %d", a.Kind, a.Run, runs)
+	present := uint64(runs)
+	if ev.Kind == EvTaken {
+		present = ev.Run
+	}
+	if a.Run != present {
+		return fmt.Errorf("%v for run %d, the present one is %d", a.Kind, a.Run, present)
 	}
 	switch a.Kind {
 	case ActClean:
@@ -52,7 +84,7 @@ func (w *world) act(cfg *Config, old *State, ev Event, next State, a Action) err
 			return fmt.Errorf("clean-up of children that are to be left")
 		case a.Grace != (next.Deadline != 0):
 			return fmt.Errorf("clean-up with grace=%v and deadline %d", a.Grace, next.Deadline)
-		case old.Phase == Running && !a.Grace && cfg.CrashGrace > 0:
+		case (old.Phase == Running || old.Phase == Arriving) && !a.Grace && cfg.CrashGrace > 0:
 			return fmt.Errorf("crash_grace is not granted")
 		case old.Phase == Stopping && !a.Grace && old.StopBy > base && ev.Kind == EvExited:
 			return fmt.Errorf("the rest gets nothing of what is left of the stop timeout")
@@ -74,6 +106,18 @@ func (w *world) act(cfg *Config, old *State, ev Event, next State, a Action) err
 			return fmt.Errorf("KILL without the stop sequence")
 		}
 		w.killed = true
+	case ActHook, ActUnhook:
+		return w.hook(cfg, ev, next, a)
+	case ActFindMain:
+		if w.alive || w.findDue || next.Phase != Finding || ev.Kind == EvExited && ev.End != Success {
+			return fmt.Errorf("a main process is looked for while %v", next.Phase)
+		}
+		w.findDue = true
+		return nil
+	case ActAbort:
+		if !w.expired(cfg) || next.Phase != Stopping {
+			return fmt.Errorf("ABRT for a run that told in time that it is alive")
+		}
 	case ActSignal:
 		if int8(a.Step) <= w.lastStep {
 			return fmt.Errorf("stop step %d after step %d", a.Step, w.lastStep)
@@ -93,12 +137,78 @@ func (w *world) act(cfg *Config, old *State, ev Event, next State, a Action) err
 	return nil
 }
 
-// spawn judges a start.
-func (w *world) spawn(cfg *Config, old *State, ev Event, a Action) error {
+// expired reports whether a watched run has not told in time that it is alive.
+func (w *world) expired(cfg *Config) bool { return w.armed && w.quiet >= w.interval(cfg) }
+
+// hook judges ActHook and ActUnhook.
+func (w *world) hook(cfg *Config, ev Event, next State, a Action) error {
+	due := w.hookDue == uint8(a.Hook)+1
+	again := ev.Kind == EvAdopted || ev.Kind == EvLost || ev.Kind == EvExited
+	if a.Kind == ActUnhook {
+		if !due || w.unhooked && !again {
+			return fmt.Errorf("%v is ended and does not run", a.Hook)
+		}
+		w.unhooked = true
+		return nil
+	}
 	switch {
+	case due && again:
+		return nil
+	case w.hookDue != 0:
+		return fmt.Errorf("%v while other hooks are out", a.Hook)
+	case a.Hook == AfterStart && (!w.alive || next.Phase != Arriving):
+		return fmt.Errorf("after_start while %v", next.Phase)
+	case a.Hook == BeforeStop && (!w.alive || next.Phase != Leaving):
+		return fmt.Errorf("before_stop on a run that is %v", next.Phase)
+	case a.Hook == BeforeStop && w.frozen:
+		return fmt.Errorf("before_stop on a frozen run")
+	case a.Hook == AfterStop && !w.owes:
+		return fmt.Errorf("after_stop runs twice")
+	case a.Hook == AfterStop && (w.alive || w.cleanDue || w.spawnDue):
+		return fmt.Errorf("after_stop while something of the run lives")
+	}
+	w.owes = w.owes && a.Hook != AfterStop
+	w.hookDue, w.unhooked = uint8(a.Hook)+1, false
+	return nil
+}
+
+// spawn judges ActSpawn.
+func (w *world) spawn(cfg *Config, old *State, ev Event, a Action) error {
+	w.spawnDue = true
+	if !w.prepared {
+		return w.begin(cfg, old, ev, a)
+	}
+	w.prepared = false
+	switch {
+	case w.held:
+		return fmt.Errorf("start while it is held")
+	case !w.wanted || w.stale:
+		return fmt.Errorf("start that is not wanted any more")
+	case a.Run != runs:
+		return fmt.Errorf("start of run %d, %d was prepared", a.Run, runs)
+	}
+	return nil
+}
+
+// begin judges the first action of a start.
+func (w *world) begin(cfg *Config, old *State, ev Event, a Action) error {
+	hook := a.Kind == ActHook
+	switch {
+	case w.held:
+		return fmt.Errorf("start while it is held")
+	case cfg.Target:
+		return fmt.Errorf("a target has no program to start")
+	case cfg.Hooks[BeforeStart] != hook:
+		return fmt.Errorf("start without before_start")
+	case w.owes && cfg.Hooks[AfterStop]:
+		return fmt.Errorf("start before after_stop of the last run")
+	case w.hookDue != 0 && !hook:
+		return fmt.Errorf("start while hooks are out")
 	case w.alive:
 		return fmt.Errorf("start while the main process lives: a second copy")
-	case w.spawnDue:
+	case w.findDue:
+		return fmt.Errorf("start while the main process is looked for")
+	case old.Phase == Spawning && ev.Kind != EvSpawnFailed && ev.Kind != EvUnmet && ev.Kind != EvLost && ev.Kind != EvExited:
 		return fmt.Errorf("start while a start is not answered: a second copy")
 	case w.cleanDue:
 		return fmt.Errorf("start before the last run is cleaned up")
@@ -107,6 +217,18 @@ func (w *world) spawn(cfg *Config, old *State, ev Event, a Action) error {
 	case !w.wanted:
 		return fmt.Errorf("start of an unwanted service")
 	}
+	if err := w.entitled(cfg, old, ev); err != nil {
+		return err
+	}
+	*w = world{
+		wanted: w.wanted, once: w.once, held: w.held, autos: w.autos, fresh: w.fresh, lastStep: -1,
+		owes: true, spawnDue: w.spawnDue, hookDue: w.hookDue,
+	}
+	return nil
+}
+
+// entitled judges whether a start by itself may follow what was before.
+func (w *world) entitled(cfg *Config, old *State, ev Event) error {
 	if !w.ordered {
 		lift := old.Phase == Failed && old.Cause == CauseLimit && ev.Kind == EvTick
 		if lift {
@@ -125,11 +247,6 @@ func (w *world) spawn(cfg *Config, old *State, ev Event, a Action) error {
 			w.countAuto(cfg)
 		}
 	}
-	w.spawnDue = true
-	w.alive, w.frozen, w.froze, w.killed, w.ready = false, false, false, false, false
-	w.ordered, w.stale, w.late, w.failed = false, false, false, false
-	w.paused = false
-	w.lastEnd, w.lastStep, w.age, w.since, w.owe = EndNone, -1, 0, 0, 0
 	return nil
 }
 
@@ -169,7 +286,7 @@ func (w *world) restarts(cfg *Config) bool {
 // decided judges what follows the end of a run or a failed start, and counts a
 // start by itself that is on its way.
 func (w *world) decided(cfg *Config, ev Event, next State) error {
-	retry := w.failed && ev.Kind == EvSpawnFailed && !ev.Permanent && !ev.Unsure && !w.once && cfg.When != Never
+	retry := w.failed && !w.final && !w.once && cfg.When != Never
 	again := retry || !w.failed && w.restarts(cfg)
 	switch next.Phase {
 	case Delaying:
@@ -203,14 +320,13 @@ func (w *world) decided(cfg *Config, ev Event, next State) error {
 
 // stop notes why a stop began, and that a pause ends with its run.
 func (w *world) stop(old *State, ev Event, next State) {
-	if next.Phase != Spawning && next.Phase != Starting && next.Phase != Running {
+	switch next.Phase {
+	case Preparing, Spawning, Finding, Starting, Arriving, Running:
+	case Stopping:
+		w.late = w.late || old.Phase == Starting && ev.Kind == EvTick
+		fallthrough
+	default:
 		w.paused = false
-	}
-	if next.Phase != Stopping {
-		return
-	}
-	if old.Phase == Starting && ev.Kind == EvTick {
-		w.late = true
 	}
 }
 
@@ -224,7 +340,7 @@ func (w *world) check(cfg *Config, old *State, ev Event, s State, now Time) erro
 		return fmt.Errorf("once is %v, the last wish was %v", s.Once, w.once)
 	case s.Wanted && s.Phase == Down:
 		return fmt.Errorf("wanted and down")
-	case !s.Wanted && s.Phase != Down && s.Phase != Spawning && s.Phase != Stopping && s.Phase != Cleaning && !unsure:
+	case !s.Wanted && !ending(s.Phase) && s.Phase != Down && !unsure:
 		return fmt.Errorf("not wanted and %v", s.Phase)
 	case w.alive != s.Live():
 		return fmt.Errorf("phase %v and the main process lives: %v", s.Phase, w.alive)
@@ -232,13 +348,13 @@ func (w *world) check(cfg *Config, old *State, ev Event, s State, now Time) erro
 		return fmt.Errorf("phase %v and a start is not answered: %v", s.Phase, w.spawnDue)
 	case w.cleanDue != (s.Phase == Cleaning):
 		return fmt.Errorf("phase %v and a clean-up is not answered: %v", s.Phase, w.cleanDue)
-	case w.stale && (s.Phase == Starting || s.Phase == Running):
+	case w.stale && (s.Up() || s.Phase == Finding):
 		return fmt.Errorf("a run that must be replaced is %v", s.Phase)
 	case s.Phase == Failed && s.Cause == CauseNone:
 		return fmt.Errorf("failed without a cause")
 	case cfg.Limit.Count != 0 && uint32(w.fresh) > cfg.Limit.Count && (ev.Kind == EvExited || ev.Kind == EvCleaned || ev.Kind == EvSpawnFailed):
 		return fmt.Errorf("%d starts by itself, the limit is %d", w.fresh, cfg.Limit.Count)
-	case s.Phase == Stopping && !s.Wanted && (s.PendingRestart || s.Cause != CauseOperator):
+	case (s.Phase == Stopping || s.Phase == Leaving) && !s.Wanted && (s.PendingRestart || s.Cause != CauseOperator):
 		return fmt.Errorf("not wanted, and stops for %v with pending=%v", s.Cause, s.PendingRestart)
 	case s.Killed && s.Phase == Stopping && !w.killed:
 		return fmt.Errorf("believes that KILL is out and it is not")
@@ -246,19 +362,99 @@ func (w *world) check(cfg *Config, old *State, ev Event, s State, now Time) erro
 	if err := w.checkFrozen(s); err != nil {
 		return err
 	}
+	if err := w.checkHooks(cfg, old, ev, s); err != nil {
+		return err
+	}
+	if err := w.checkSigns(cfg, old, ev, s); err != nil {
+		return err
+	}
 	return w.checkDeadline(cfg, old, ev, s, now)
 }
 
+// ending lists the phases in which an unwanted service is on its way down.
+func ending(p Phase) bool {
+	switch p {
+	case Preparing, Spawning, Leaving, Stopping, Cleaning, Closing:
+		return true
+	}
+	return false
+}
+
+// checkHooks judges what waits for hooks, for a main process and for a hold.
+func (w *world) checkHooks(cfg *Config, old *State, ev Event, s State) error {
+	kind := map[Phase]HookKind{Preparing: BeforeStart, Arriving: AfterStart, Leaving: BeforeStop}
+	own, has := kind[s.Phase]
+	over := s.AtRest() || s.Phase == Delaying || s.Phase == Waiting
+	switch {
+	case s.Hooking != (w.hookDue != 0) || s.Hooking && s.Hook != HookKind(w.hookDue-1):
+		return fmt.Errorf("hooks out: %v (%v), really %d", s.Hooking, s.Hook, w.hookDue)
+	case s.Hooking && s.Unhooked != w.unhooked:
+		return fmt.Errorf("hooks were told to end: %v, really %v", s.Unhooked, w.unhooked)
+	case has && (!s.Hooking || s.Hook != own), s.Phase == Closing && !s.Hooking:
+		return fmt.Errorf("%v and its hooks are not out", s.Phase)
+	case s.Hooking && over:
+		return fmt.Errorf("%v while hooks are out", s.Phase)
+	case over && w.owes && cfg.Hooks[AfterStop] && s.Cause != CauseUnsure:
+		return fmt.Errorf("%v and after_stop was not run", s.Phase)
+	case s.Hooking && !s.Unhooked && ev.Kind == EvHurry && s.Phase != Preparing && ending(s.Phase):
+		return fmt.Errorf("a stop is hurried and waits for hooks")
+	case w.findDue != (s.Phase == Finding):
+		return fmt.Errorf("phase %v and a main process is looked for: %v", s.Phase, w.findDue)
+	case w.prepared:
+		return fmt.Errorf("the start does not go on after before_start")
+	case s.Held != w.held:
+		return fmt.Errorf("held is %v, the last word was %v", s.Held, w.held)
+	case s.Phase == Waiting && !s.Held && s.Cause != CauseCondition:
+		return fmt.Errorf("waits and nobody holds it")
+	case s.Phase == Reached && (!cfg.Target || s.Held && old.Phase != Reached):
+		return fmt.Errorf("reached, held=%v", s.Held)
+	case cfg.Forking && !w.main && (s.Phase == Running || s.Phase == Arriving) && old.Phase == Starting && ev.Kind != EvRedefined:
+		return fmt.Errorf("%v and its main process is not known", s.Phase)
+	}
+	return nil
+}
+
+// checkSigns judges health, watchdog and the extension of waits.
+func (w *world) checkSigns(cfg *Config, old *State, ev Event, s State) error {
+	wakes := Time(0)
+	if w.armed && s.Up() {
+		wakes = max(base+(Time(w.interval(cfg))-Time(w.quiet))*unit, base)
+	}
+	ill := cfg.HealthFailures > 0 && w.fails >= cfg.HealthFailures
+	switch {
+	case s.Up() && s.AliveBy != wakes:
+		return fmt.Errorf("the watchdog bites at %d, not %d", s.AliveBy, wakes)
+	case !s.Up() && (s.AliveBy != 0 || s.Degraded || s.Fails != 0):
+		return fmt.Errorf("its health is looked after while %v", s.Phase)
+	case s.Phase == Running && cfg.HealthRestart && ill:
+		return fmt.Errorf("%d failed health checks end nothing", w.fails)
+	case s.Phase == Running && s.Degraded != (ill && !cfg.HealthRestart):
+		return fmt.Errorf("degraded is %v after %d failed health checks", s.Degraded, w.fails)
+	case old.Phase == Running && s.Phase != Running && ev.Kind == EvHealth && !w.late:
+		return fmt.Errorf("%d failed health checks end it", w.fails)
+	case ev.Kind != EvExtend || s.Phase != old.Phase:
+	case old.Deadline != 0 && s.Deadline < old.Deadline, s.StopBy < old.StopBy:
+		return fmt.Errorf("an extension shortens")
+	case s.Phase == Stopping && !s.Killed && s.StopBy < base+Time(ev.For):
+		return fmt.Errorf("a stop is not extended")
+	case s.Phase == Starting && old.Until != 0 && cfg.ReadyWait && s.Until < base+Time(ev.For):
+		return fmt.Errorf("a wait for readiness is not extended")
+	case s.Phase == Starting && old.Until == 0 && s.Until != 0:
+		return fmt.Errorf("an extension makes a wait end that did not")
+	}
+	return nil
+}
+
 func (w *world) checkFrozen(s State) error {
-	live := s.Phase == Starting || s.Phase == Running
+	live := s.Up()
 	switch {
 	case live && s.Paused != w.paused:
 		return fmt.Errorf("paused is %v, the last wish was %v", s.Paused, w.paused)
 	case live && s.Paused != w.frozen:
 		return fmt.Errorf("paused is %v and the processes are frozen: %v", s.Paused, w.frozen)
-	case s.Phase == Stopping && w.frozen && !w.killed:
+	case (s.Phase == Stopping || s.Phase == Leaving) && w.frozen && !w.killed:
 		return fmt.Errorf("frozen processes are asked to stop")
-	case s.Paused && !live && s.Phase != Spawning:
+	case s.Paused && !live && s.Phase != Spawning && s.Phase != Preparing && s.Phase != Finding:
 		return fmt.Errorf("paused while %v", s.Phase)
 	}
 	return nil
@@ -273,7 +469,12 @@ func (w *world) checkDeadline(cfg *Config, old *State, ev Event, s State, now Ti
 		wants, may = true, true
 	case Starting:
 		may = !s.Paused
-		wants = may && (!cfg.ReadyWait || cfg.ReadyTimeout > 0)
+		wants = may && (!cfg.ReadyWait && (!cfg.Forking || w.main) || cfg.ReadyTimeout > 0)
+	case Arriving, Running:
+		may = w.armed
+		wants = w.armed
+	case Finding:
+		wants, may = true, true
 	case Stopping:
 		may, wants = true, !w.killed
 	case Cleaning:

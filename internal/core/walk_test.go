@@ -19,6 +19,15 @@ func oneSignal(c Config) Config {
 	return c
 }
 
+// brisk is oneSignal with few moments, for walks that are about something else than
+// time.
+func brisk(c Config) Config {
+	c.Backoff, c.StopSteps, c.StopTimeout = steady, 1, ms
+	return c
+}
+
+var steady = Backoff{First: ms, Factor: 1, Max: ms}
+
 // zoo holds one configuration for each kind of behaviour.
 var zoo = map[string]Config{
 	"daemon":         oneSignal(Config{}),
@@ -34,15 +43,77 @@ var zoo = map[string]Config{
 		StopWait: [MaxStopSteps]time.Duration{ms, 0, ms}, StopTimeout: 4 * ms,
 	},
 	"kill at once": {Backoff: quick, ReadyAfter: 2 * ms, When: OnFailure},
+
+	"brisk":        brisk(Config{}),
+	"brisk limit":  brisk(Config{Limit: Limit{Count: 1, RetryAfter: ms}}),
+	"brisk task":   brisk(Config{When: OnFailure, Task: true}),
+	"hooks":        brisk(Config{Hooks: allHooks, ReadyWait: true, ReadyTimeout: 2 * ms}),
+	"hooks, never": {Backoff: steady, When: Never, Hooks: allHooks, LeaveChildren: true},
+	"hooked task":  brisk(Config{When: OnFailure, Task: true, Hooks: allHooks}),
+	"after_stop":   brisk(Config{Hooks: [HookKinds]bool{AfterStop: true}, Limit: Limit{Count: 2}}),
+	"target":       brisk(Config{Target: true}),
+	"forking":      brisk(Config{Forking: true, ReadyTimeout: 2 * ms}),
+	"forking, tells": brisk(Config{
+		Forking: true, ReadyWait: true, ReadyTimeout: ms, When: OnFailure, Hooks: [HookKinds]bool{AfterStart: true, AfterStop: true},
+	}),
+	"watched": brisk(Config{
+		Watchdog: 2 * ms, ReadyWait: true, ReadyTimeout: 3 * ms, Hooks: [HookKinds]bool{AfterStart: true},
+	}),
+	"restarted when ill": brisk(Config{
+		HealthFailures: 2, HealthGrace: ms, HealthRestart: true, Hooks: [HookKinds]bool{BeforeStop: true},
+	}),
+	"degraded when ill": brisk(Config{HealthFailures: 2, HealthGrace: ms}),
 }
 
-// walks names the configurations that may replace each other in one walk.
-var walks = [][]string{
-	{"daemon", "task"},
-	{"task", "task retried", "never", "kill at once"},
-	{"daemon", "crash grace", "children left", "many signals"},
-	{"limit for good", "never"},
-	{"limit"},
+var allHooks = [HookKinds]bool{true, true, true, true}
+
+// facet is a set of moves that are made in some walks only, so that each stays
+// small.
+type facet uint8
+
+const (
+	holds facet = 1 << iota
+	conditions
+	signs // of life: health, watchdog, extend
+)
+
+// plan names the configurations that may replace each other in one walk.
+type plan struct {
+	names []string
+	with  facet
+}
+
+func (p plan) String() string {
+	s := strings.Join(p.names, " and ")
+	for i, f := range []string{" with holds", " with conditions", " with signs of life"} {
+		if p.with&(1<<i) != 0 {
+			s += f
+		}
+	}
+	return s
+}
+
+var walks = []plan{
+	{names: []string{"daemon", "task"}},
+	{names: []string{"task", "task retried", "never", "kill at once"}},
+	{names: []string{"daemon", "crash grace", "children left", "many signals"}},
+	{names: []string{"limit for good", "never"}},
+	{names: []string{"limit"}},
+	{[]string{"brisk"}, holds | conditions},
+	{[]string{"brisk limit"}, holds},
+	{[]string{"brisk task", "never"}, holds},
+	{names: []string{"hooks", "brisk"}},
+	{names: []string{"hooked task", "hooks, never"}},
+	{[]string{"hooks"}, holds | conditions},
+	{[]string{"after_stop"}, conditions},
+	{[]string{"target", "brisk"}, holds},
+	{names: []string{"forking", "forking, tells"}},
+	{names: []string{"forking", "brisk"}},
+	{[]string{"forking"}, holds},
+	{[]string{"watched"}, signs},
+	{[]string{"restarted when ill"}, signs},
+	{[]string{"degraded when ill"}, signs},
+	{[]string{"forking"}, signs},
 }
 
 // walk visits every node that moves can reach, breadth first, so that the way
@@ -60,12 +131,12 @@ type walk struct {
 	steps int
 }
 
-func newWalk(step stepFunc, names []string) *walk {
+func newWalk(step stepFunc, p plan) *walk {
 	w := &walk{step: step, index: map[key]int32{}}
-	for _, name := range names {
+	for _, name := range p.names {
 		w.cfgs = append(w.cfgs, zoo[name])
 	}
-	w.moves, w.at = moves(w.cfgs)
+	w.moves, w.at = moves(w.cfgs, p.with)
 	return w
 }
 
@@ -144,7 +215,7 @@ func (w *walk) stillness(n *node) error {
 	if n.s.Deadline == 0 || n.s.Deadline > base {
 		list = append(list, Event{Kind: EvTick})
 	}
-	for _, ev := range list {
+	for _, ev := range append(list, idleSigns(n, cfg)...) {
 		if s, acts := w.step(cfg, n.s, ev, base); s != n.s || acts.N != 0 {
 			return fmt.Errorf("%v of run %d changes %s to %s and asks for %v", ev.Kind, ev.Run, brief(n.s), brief(s), acts.All())
 		}
@@ -165,12 +236,24 @@ func (w *walk) cooperative(n *node) int {
 		return w.at.tick
 	case n.w.spawnDue:
 		return w.at.spawned
+	case n.w.hookDue != 0:
+		return w.at.hooked
+	case n.w.findDue:
+		return w.at.found
 	case n.w.cleanDue:
 		return w.at.cleaned
 	case n.s.Phase == Stopping && !n.w.frozen:
 		return w.at.success
 	case n.s.Paused && n.s.Wanted:
 		return w.at.resume
+	case n.s.Phase == Waiting && n.w.held:
+		return w.at.allow
+	case n.s.Phase == Waiting:
+		return w.at.recheck
+	case n.s.Phase == Running:
+		return -1
+	case n.s.Phase == Starting && w.cfgs[n.cfg].Forking && !n.w.main:
+		return w.at.success
 	case n.s.Phase == Starting && w.cfgs[n.cfg].ReadyWait:
 		return w.at.ready
 	case n.s.AtRest() || n.s.Deadline == 0:
@@ -188,6 +271,8 @@ func (w *walk) stubborn(n *node) int {
 		return w.at.tick
 	case n.w.spawnDue:
 		return w.at.spawned
+	case n.w.hookDue != 0:
+		return w.at.unhooked
 	case n.w.alive && n.w.killed:
 		return w.at.success
 	case n.w.cleanDue && n.s.Deadline == 0:
@@ -214,7 +299,7 @@ func (w *walk) quiet(world func(*node) int) error {
 			n := unpack(&w.nodes[i])
 			m := world(&n)
 			if m < 0 {
-				if up := n.s.Phase == Running || n.s.Phase == Finished || n.s.Phase == Failed; n.s.Wanted && !up {
+				if up := n.s.Phase == Running || n.s.Phase == Reached || n.s.Phase == Finished || n.s.Phase == Failed; n.s.Wanted && !up {
 					return w.fault(i, "", fmt.Errorf("wanted, and stays %v though the world cooperates", n.s.Phase))
 				}
 				if unsure := n.s.Cause == CauseUnsure; !n.s.Wanted && n.s.Phase != Down && !unsure {
@@ -269,11 +354,11 @@ func brief(v any) string {
 func TestEveryReachableStateKeepsThePromises(t *testing.T) {
 	var all atlas
 	whole := t.Run("walk", func(t *testing.T) {
-		for _, names := range walks {
-			t.Run(strings.Join(names, " and "), func(t *testing.T) {
+		for _, p := range walks {
+			t.Run(p.String(), func(t *testing.T) {
 				t.Parallel()
 				var ways atlas
-				w := newWalk(Step, names)
+				w := newWalk(Step, p)
 				w.edge = ways.add
 				if err := w.run(); err != nil {
 					t.Fatal(err)

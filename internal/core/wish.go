@@ -205,13 +205,16 @@ func (m *machine) reviewed() {
 	if m.cfg.HealthFailures == 0 {
 		s.Fails, s.Degraded = 0, false
 	}
+	if s.AliveIn == 0 && m.cfg.Watchdog <= 0 {
+		s.AliveBy = 0
+	}
 	switch {
 	case s.Phase == Starting:
 		m.awaitReady()
-	case s.Phase == Arriving, s.Phase == Running:
-		if s.AliveIn == 0 && (s.AliveBy != 0) != (m.cfg.Watchdog > 0) {
-			m.watch()
-		}
+	case s.Phase == Running && s.AliveBy == 0:
+		m.watch()
+	case s.Up():
+		m.arm()
 	case s.Phase == Reached && !m.cfg.Target:
 		m.spawn()
 	}

@@ -18,19 +18,35 @@ const (
 type world struct {
 	alive    bool // the main process of run 10 lives
 	frozen   bool
-	froze    bool // it was frozen once
-	killed   bool // KILL was sent to it
-	ready    bool // it has told that it is ready
-	spawnDue bool // ActSpawn is out
-	cleanDue bool // ActClean is out
+	froze    bool  // it was frozen once
+	killed   bool  // KILL was sent to it
+	ready    bool  // it has told that it is ready
+	spawnDue bool  // ActSpawn is out
+	cleanDue bool  // ActClean is out
+	findDue  bool  // ActFindMain is out
+	main     bool  // forking: the process that lives is the main process
+	signed   bool  // forking: it told that it is ready before that
+	hookDue  uint8 // the kind of ActHook that is out, plus one
+	unhooked bool  // and it was told to end
+	prepared bool  // before_start succeeded, and the start goes on in this step
+	owes     bool  // the run's after_stop has not been asked for
+	arrived  bool  // its after_start succeeded
+
+	held  bool
+	armed bool  // the watchdog
+	every uint8 // what the run told of how often it is alive, in units
+	quiet uint8 // how long ago it was armed or fed, in units
+	up    uint8 // how long the run has been Running, clamped
+	fails uint8 // failed health checks in a row
 
 	wanted  bool // the last wish
 	once    bool
 	paused  bool
 	ordered bool // a start was asked for since the last ActSpawn
 	stale   bool // the run, or the one in the making, must be replaced
-	late    bool // the stop under way began because the run was not ready in time
+	late    bool // the run is a failure, however it ends
 	failed  bool // the last start came to nothing
+	final   bool // and trying again cannot help
 
 	lastEnd  End
 	lastStep int8  // last stop signal sent to the run, -1 if none
@@ -53,7 +69,7 @@ type node struct {
 }
 
 // key is a node in few bytes; unpack gives the node back.
-type key [44]byte
+type key [52]byte
 
 func pack(n *node) key {
 	var k key
@@ -68,11 +84,16 @@ func pack(n *node) key {
 		k[14+i] = clock(s.window.stamp[(int(s.window.next)+windowSize-1-i)%windowSize])
 	}
 	k[20] = bits(w.alive, w.frozen, w.killed, w.ready, w.spawnDue, w.cleanDue, w.wanted, w.once)
-	k[21] = bits(w.ordered, w.stale, w.late, w.failed, w.paused, w.froze, false, false)
+	k[21] = bits(w.ordered, w.stale, w.late, w.failed, w.paused, w.froze, w.final, w.signed)
 	k[22], k[23], k[24], k[25] = byte(w.lastEnd), byte(w.lastStep+1), w.age, w.since
 	copy(k[26:], w.autos[:])
 	k[30] = w.fresh
 	k[31], k[32] = byte(s.Run), w.owe
+	k[33] = bits(s.Held, s.Degraded, s.Hooking, s.Unhooked, s.Void, s.Final, s.HasMain, s.Signed)
+	k[34], k[35], k[36], k[37] = byte(s.Hook), s.Fails, s.InRow, s.Shorts
+	k[38], k[39], k[40] = clock(s.Until), clock(s.AliveBy), byte(s.AliveIn/ms)
+	k[41] = bits(w.findDue, w.main, w.unhooked, w.prepared, w.owes, w.arrived, w.held, w.armed)
+	k[42], k[43], k[44], k[45], k[46] = w.hookDue, w.every, w.quiet, w.up, w.fails
 	return k
 }
 
@@ -95,10 +116,20 @@ func unpack(k *key) node {
 	w.spawnDue, w.cleanDue, w.wanted, w.once = f&16 != 0, f&32 != 0, f&64 != 0, f&128 != 0
 	f = k[21]
 	w.ordered, w.stale, w.late, w.failed, w.paused, w.froze = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0, f&16 != 0, f&32 != 0
+	w.final, w.signed = f&64 != 0, f&128 != 0
 	w.lastEnd, w.lastStep, w.age, w.since = End(k[22]), int8(k[23])-1, k[24], k[25]
 	copy(w.autos[:], k[26:])
 	w.fresh = k[30]
 	s.Run, w.owe = uint64(k[31]), k[32]
+	f = k[33]
+	s.Held, s.Degraded, s.Hooking, s.Unhooked = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	s.Void, s.Final, s.HasMain, s.Signed = f&16 != 0, f&32 != 0, f&64 != 0, f&128 != 0
+	s.Hook, s.Fails, s.InRow, s.Shorts = HookKind(k[34]), k[35], k[36], k[37]
+	s.Until, s.AliveBy, s.AliveIn = moment(k[38]), moment(k[39]), time.Duration(k[40])*ms
+	f = k[41]
+	w.findDue, w.main, w.unhooked, w.prepared = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	w.owes, w.arrived, w.held, w.armed = f&16 != 0, f&32 != 0, f&64 != 0, f&128 != 0
+	w.hookDue, w.every, w.quiet, w.up, w.fails = k[42], k[43], k[44], k[45], k[46]
 	return n
 }
 
@@ -140,17 +171,17 @@ func normalise(n *node, cfg *Config, now Time) {
 		s.Run = runs
 	}
 	shift := base - now
-	for _, t := range []*Time{&s.Deadline, &s.StopBy, &s.Began, &s.Ended} {
+	for _, t := range []*Time{&s.Deadline, &s.StopBy, &s.Began, &s.Ended, &s.Until, &s.AliveBy} {
 		if *t != 0 {
 			*t += shift
 		}
 	}
-	if s.Deadline != 0 {
-		s.Deadline = max(s.Deadline, base)
+	for _, t := range []*Time{&s.Deadline, &s.StopBy, &s.Until, &s.AliveBy} {
+		if *t != 0 {
+			*t = max(*t, base)
+		}
 	}
-	if s.StopBy != 0 {
-		s.StopBy = max(s.StopBy, base)
-	}
+	s.InRow = min(s.InRow, cfg.Limit.InRow)
 	oldest := Time(max(cfg.Backoff.Healthy, cfg.Backoff.ResetAfter))
 	if s.Ended != 0 {
 		lived := min(s.Ended-s.Began, oldest)
@@ -191,16 +222,32 @@ func normalise(n *node, cfg *Config, now Time) {
 func (w *world) rest(s *State) {
 	switch s.Phase {
 	case Delaying:
-		w.age, w.since = 0, min(w.since, w.owe)
-	case Cleaning:
+		w.age, w.since, w.owes = 0, min(w.since, w.owe), false
+	case Cleaning, Closing:
 		w.since = min(w.since, 4)
-	case Down, Finished, Failed:
+	case Down, Finished, Failed, Waiting, Reached:
 		w.age, w.since, w.owe, w.ready, w.killed, w.lastStep = 0, 0, 0, false, false, -1
+		w.owes = false
 	default:
 		w.since = 0
 	}
-	if s.Phase == Down || s.Phase == Failed {
-		w.lastEnd, w.late, w.failed = EndNone, false, false
+	if s.Phase == Down || s.Phase == Failed || s.Phase == Waiting || s.Phase == Reached {
+		w.lastEnd, w.late, w.failed, w.final = EndNone, false, false, false
+	}
+	if s.Phase != Running {
+		w.up, w.fails = 0, 0
+	}
+	if !w.armed {
+		w.quiet = 0
+	}
+	if !s.Up() {
+		w.armed, w.quiet, w.arrived = false, 0, false
+	}
+	if !s.Up() && s.Phase != Finding {
+		w.every = 0
+	}
+	if !s.Live() && s.Phase != Finding {
+		w.main, w.signed = false, false
 	}
 }
 
@@ -220,11 +267,13 @@ func (w *world) forget(cfg *Config) {
 
 // pass lets time go by.
 func (w *world) pass() {
-	if w.alive {
+	if w.alive || w.findDue {
 		w.age++
 	} else {
 		w.since++
 	}
+	w.up = min(w.up+1, 4)
+	w.quiet = min(w.quiet+1, 8)
 	for i, a := range w.autos {
 		if a != 0 {
 			w.autos[i]++
