@@ -160,9 +160,8 @@ func addSigns(add adder, cfgs []Config) {
 	})
 }
 
-// idleSigns lists news that mean nothing at n.
-func idleSigns(n *node, cfg *Config) []Event {
-	var list []Event
+// idleSigns is idle for hooks, holds and signs of life.
+func idleSigns(list []Event, n *node, cfg *Config) []Event {
 	w := &n.w
 	for kind := range HookKinds {
 		if w.hookDue != uint8(kind)+1 {

@@ -242,9 +242,8 @@ func (w *world) forgetActions(paused bool) {
 	}
 }
 
-// idle lists news that mean nothing at n: of an old run, or told twice.
-func idle(n *node) []Event {
-	var list []Event
+// idle adds to list the news that mean nothing at n: of an old run, or told twice.
+func idle(list []Event, n *node) []Event {
 	for _, kind := range []EventKind{EvSpawned, EvSpawnFailed, EvReady, EvExited, EvCleaned, EvAdopted, EvReleased, EvTaken, EvHooked, EvUnmet, EvHealth, EvWatchdog, EvExtend, EvMain} {
 		list = append(list, Event{Kind: kind, Run: runs - 1, End: Crash, Ready: true, OK: true, For: ms, Hook: n.s.Hook})
 	}

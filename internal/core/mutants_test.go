@@ -468,6 +468,9 @@ var mutants = map[string]stepFunc{
 
 // best names the walk that shows a mutant soonest.
 var best = map[string]plan{
+	"a task that ended unseen runs again":                                          {names: []string{"task retried"}},
+	"the stop timeout is never over":                                               {names: []string{"hooks"}},
+	"the clean-up never gets to KILL":                                              {names: []string{"hooks"}},
 	"a held service starts when its delay is over":                                 {[]string{"brisk"}, holds},
 	"a held service is started again at once":                                      {[]string{"brisk"}, holds},
 	"what is held after before_start is started":                                   {[]string{"hooks"}, holds | conditions},

@@ -275,12 +275,15 @@ func (w *world) restarts(cfg *Config) bool {
 	if w.once || end == GiveUp || end == EndNone || cfg.Task && (end == Unknown || end == Success) {
 		return false
 	}
-	return [...]map[End]bool{
-		Always:    {Success: true, Failure: true, Crash: true, Unknown: true},
-		Never:     {},
-		OnFailure: {Failure: true, Crash: true, Unknown: true},
-		OnCrash:   {Crash: true, Unknown: true},
-	}[cfg.When][end]
+	return followed[cfg.When][end]
+}
+
+// followed tells which ends each rule follows with a start.
+var followed = [...][ends]bool{
+	Always:    {Success: true, Failure: true, Crash: true, Unknown: true},
+	Never:     {},
+	OnFailure: {Failure: true, Crash: true, Unknown: true},
+	OnCrash:   {Crash: true, Unknown: true},
 }
 
 // decided judges what follows the end of a run or a failed start, and counts a
@@ -382,8 +385,16 @@ func ending(p Phase) bool {
 
 // checkHooks judges what waits for hooks, for a main process and for a hold.
 func (w *world) checkHooks(cfg *Config, old *State, ev Event, s State) error {
-	kind := map[Phase]HookKind{Preparing: BeforeStart, Arriving: AfterStart, Leaving: BeforeStop}
-	own, has := kind[s.Phase]
+	own, has := BeforeStart, true
+	switch s.Phase {
+	case Preparing:
+	case Arriving:
+		own = AfterStart
+	case Leaving:
+		own = BeforeStop
+	default:
+		has = false
+	}
 	over := s.AtRest() || s.Phase == Delaying || s.Phase == Waiting
 	switch {
 	case s.Hooking != (w.hookDue != 0) || s.Hooking && s.Hook != HookKind(w.hookDue-1):

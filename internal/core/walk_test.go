@@ -129,6 +129,7 @@ type walk struct {
 	by    []int16 // the move that led here
 	edge  func(old State, ev Event, next State)
 	steps int
+	idle  []Event
 }
 
 func newWalk(step stepFunc, p plan) *walk {
@@ -211,11 +212,12 @@ func (w *walk) take(n *node, i int) (key, error) {
 // time change nothing, and the State survives being stored.
 func (w *walk) stillness(n *node) error {
 	cfg := &w.cfgs[n.cfg]
-	list := idle(n)
+	list := idleSigns(idle(w.idle[:0], n), n, cfg)
 	if n.s.Deadline == 0 || n.s.Deadline > base {
 		list = append(list, Event{Kind: EvTick})
 	}
-	for _, ev := range append(list, idleSigns(n, cfg)...) {
+	w.idle = list
+	for _, ev := range list {
 		if s, acts := w.step(cfg, n.s, ev, base); s != n.s || acts.N != 0 {
 			return fmt.Errorf("%v of run %d changes %s to %s and asks for %v", ev.Kind, ev.Run, brief(n.s), brief(s), acts.All())
 		}
