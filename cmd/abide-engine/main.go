@@ -188,12 +188,13 @@ func serve(f flags) error {
 		CheckOwner: f.mode != engine.ModeUp, Console: f.console, Inherit: f.console, DotEnv: f.mode == engine.ModeUp,
 	}, mainService(f), run.Dir, boot, func(err error) { out.Say(fmt.Sprintf("Cannot keep what is applied: %v", err)) })
 
+	spawner := compilerFor(f, welcome, mounts, home)
 	ports := engine.Ports{
 		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes, Patterns: patterns{stateDir},
 		Snapshot: snapshot, Requests: requests, History: history, Pending: pending, Console: out, Memory: &memory{},
 		Upgrader: k.upgrader,
-		Compiler: compiler{run: f.run, c: compilerFor(f, welcome, mounts, home)},
-		Past:     evidence{run: f.run, mirror: mirror, groups: groupManager},
+		Compiler: compiler{run: f.run, c: spawner}, Setting: setting{spawner},
+		Past: evidence{run: f.run, mirror: mirror, groups: groupManager},
 	}
 	paths := watchPaths(lk, mounts, out.Say)
 	defer paths.Close()
@@ -257,6 +258,7 @@ func serve(f flags) error {
 	defer cancel()
 	_ = server.Shutdown(finish)
 	groupManager.Sweep()
+	spawner.CloseCredentials()
 	if copied != nil {
 		copied.Flush()
 	}
@@ -313,14 +315,22 @@ func compilerFor(f flags, w link.Welcome, mounts *spawn.Mounts, home string) *sp
 		Accounts: spawn.SystemAccounts(), Mounts: mounts, Environ: withoutOurs(os.Environ()),
 		UID: os.Geteuid(), GID: os.Getegid(), Host: host,
 		Nofile: &model.Rlimit{Name: "nofile", Soft: w.NofileSoft, Hard: w.NofileHard},
-		Bases:  spawn.Bases{Run: "/run", State: "/var/lib", Cache: "/var/cache", Log: f.log},
+		Bases:  spawn.Bases{Run: "/run", State: "/var/lib", Cache: "/var/cache", Log: f.log, Logs: "/var/log", Config: "/etc"},
+
+		Credentials: filepath.Join(f.run, "credentials"),
 	}
 	switch f.scope {
 	case definitions.User:
 		c.Directory = home
-		c.Bases.Run, c.Bases.State, c.Bases.Cache = xdg("XDG_RUNTIME_DIR", ""), xdg("XDG_STATE_HOME", home+"/.local/state"), xdg("XDG_CACHE_HOME", home+"/.cache")
+		states := xdg("XDG_STATE_HOME", home+"/.local/state")
+		c.Bases = spawn.Bases{
+			Run: xdg("XDG_RUNTIME_DIR", ""), State: states, Cache: xdg("XDG_CACHE_HOME", home+"/.cache"),
+			Log: f.log, Logs: states + "/log", Config: xdg("XDG_CONFIG_HOME", home+"/.config"),
+		}
 	case definitions.Project:
 		c.Directory = f.root
+		own := filepath.Join(f.state, "directories")
+		c.Bases = spawn.Bases{Run: own + "/run", State: own + "/state", Cache: own + "/cache", Log: f.log, Logs: own + "/logs", Config: own + "/config"}
 	}
 	return c
 }

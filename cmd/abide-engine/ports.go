@@ -35,7 +35,7 @@ func (c compiler) context(run engine.RunContext) spawn.Run {
 	return spawn.Run{
 		Number: run.Run, ID: run.RunID, Record: run.Record, Joins: run.Joins,
 		Stdout: stdio(run.Out), Stderr: stdio(run.Err),
-		Scratch: c.run + "/services/" + run.Name,
+		Scratch: c.run + "/services/" + run.Name, Environment: run.Environment, Stdin: run.Stdin,
 	}
 }
 

@@ -98,8 +98,8 @@ func (p *recordPrinter) print(r client.LogRecord) error {
 		b = p.app.stamp(b, r.Time)
 		b = append(append(b, ' '), r.Service...)
 		b = append(strconv.AppendUint(append(b, '['), r.Run, 10), "] "...)
-		if r.Stream == "abide" {
-			b = append(b, "abide: "...)
+		if r.Stream != "" && r.Stream != "out" && r.Stream != "err" {
+			b = append(append(b, r.Stream...), ": "...)
 		}
 		text := r.Text
 		if r.Base64 {

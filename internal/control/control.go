@@ -182,7 +182,7 @@ type LogRecord struct {
 	Service string    `json:"service"`
 	Time    time.Time `json:"time"`
 	Run     uint64    `json:"run"`
-	Stream  string    `json:"stream"` // "out", "err", "abide"
+	Stream  string    `json:"stream"` // "out", "err", "abide", or a hook such as "before_start"
 	Text    string    `json:"text"`
 	Base64  bool      `json:"base64,omitempty"` // Text is base64: the line was not UTF-8
 	Cursor  string    `json:"cursor,omitempty"`

@@ -252,15 +252,3 @@ func (e *Engine) claimAll() {
 	}
 	e.unclaimed = e.unclaimed[:0]
 }
-
-// adoptAux takes over a command that outlived the engine that asked for it. Its
-// end is acknowledged after the turn in which a request that waits for it is
-// carried on.
-func (e *Engine) adoptAux(r Record) {
-	a := &auxRun{slot: r.Name, run: r.Run, live: r.Live}
-	e.aux[r.Name] = a
-	if r.Exited {
-		a.ended = &r.Exit
-		e.later(func() { _ = e.ports.Keeper.Ack(r.Name, r.Run) })
-	}
-}

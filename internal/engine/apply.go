@@ -45,6 +45,7 @@ func (e *Engine) apply(names []string) []control.Outcome {
 			out = append(out, control.Outcome{Code: control.Failed, Message: d.String(), Hint: d.Hint})
 		}
 	}
+	e.recheckConditions()
 	e.keepChanges()
 	e.writeApplied()
 	return out

@@ -20,11 +20,7 @@ func (e *Engine) signalStep(s *service, run uint64, step int) {
 	}
 	switch {
 	case s.def.Stop.Command != nil:
-		e.runAux(s, "stop", run, s.def.Stop.Command, s.def.Stop.Timeout, func(x Exit, reason string) {
-			if reason != "" {
-				e.record(s.name, run, "operator", "stop command: "+reason, nil)
-			}
-		})
+		e.stopByCommand(s, run)
 	case step < len(s.def.Stop.Steps):
 		e.sendStep(s, run, step)
 	}

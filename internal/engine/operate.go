@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sort"
 	"strings"
-	"time"
 
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/core"
@@ -153,6 +152,9 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 	case control.Clear:
 		s.fault = ""
 		e.feed(s, core.Event{Kind: core.EvClear})
+		if s.waitsForCondition() {
+			e.feed(s, core.Event{Kind: core.EvRecheck})
+		}
 		return done(s, "cleared"), nil
 	case control.Signal:
 		if !s.lives() || s.info.Pid == 0 {
@@ -279,8 +281,7 @@ func (e *Engine) reload(s *service) (control.Outcome, *waiter) {
 // it was run for this request already: its number is the request's.
 func (e *Engine) reloadByCommand(s *service) *waiter {
 	w := e.waitFor(s, waitCommand, s.st.Run, "")
-	const reloadTimeout = time.Minute
-	e.runAux(s, "reload", e.request, s.def.Reload.Command, reloadTimeout, func(_ Exit, reason string) {
+	e.runReload(s, func(reason string) {
 		if reason != "" {
 			e.finish(w, refuse(s, control.Failed, "cannot reload %s: %s", s.name, reason))
 			return

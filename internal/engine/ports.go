@@ -33,6 +33,7 @@ type Ports struct {
 	Mirror      Mirror   // nil: there is none
 	Patterns    Patterns // nil: for whom [operators] was given is forgotten with the engine
 	Paths       Paths    // nil: none can be watched
+	Setting     Setting  // nil: a run needs none
 }
 
 // Clock is the two times an engine knows, and how it lets time to others.
@@ -182,6 +183,26 @@ type RunContext struct {
 	Err    svlog.Pipe
 	Joins  []string // cgroup.procs files the child enters by writing
 	Record bool
+	// Environment is added to the definition's; Stdin is a file that an auxiliary
+	// command reads from, "" for none.
+	Environment []model.EnvVar
+	Stdin       string
+}
+
+// Setting is what a run needs beside its program.
+type Setting interface {
+	// Unmet is the first condition that does not hold, in words, "" if all do.
+	Unmet(svc *model.Service) string
+	// Make makes the directories of a service and places the credentials of a run.
+	Make(svc *model.Service, run uint64) error
+	// Clear removes the credentials of a run; ClearOthers those of all runs that keep
+	// does not name.
+	Clear(name string, run uint64)
+	ClearOthers(keep func(name string, run uint64) bool)
+	// RunDirectory is the folder that lives as long as the service is up, "" if it
+	// has none. Remove removes it.
+	RunDirectory(svc *model.Service) string
+	Remove(dir string) error
 }
 
 // Stream is an output of a run.

@@ -16,7 +16,9 @@ import (
 // after one that died. patience is how long it lets the world go on.
 func (w *world) client(req control.Request, patience time.Duration) ([]control.Outcome, error) {
 	w.t.Helper()
-	req.ID = "0123456789"
+	if req.ID == "" {
+		req.ID = "0123456789"
+	}
 	for range 100 {
 		var r *request
 		asked := w.eng

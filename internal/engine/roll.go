@@ -129,6 +129,7 @@ func (e *Engine) endHidden(h *service) {
 		e.arm(h)
 	}
 	_ = e.ports.Keeper.Forget(h.slot)
+	e.forgetAux(h.slot)
 	e.ports.Snapshot.Delete(h.slot)
 }
 

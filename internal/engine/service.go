@@ -43,7 +43,14 @@ type service struct {
 	ungranted string // why a pattern of [operators] does not hold for it
 	rollFault string // why the last roll failed
 	refusal   int    // what a shell would exit with for that, 0 if nobody says
-	reading   bool   // a goroutine compiles its program
+	reading   bool   // a goroutine reads its files
+
+	hooks     *hookRun // on their way
+	placed    uint64   // the run that credentials and directories were made for, 0: none
+	tenant    bool     // its run directory may be there
+	condition string   // that it waits for
+	watching  bool     // for that
+	watches   []func()
 
 	node      *node // its part in the graph, nil if it has none
 	links     links
@@ -288,10 +295,12 @@ func (e *Engine) look(s *service) {
 		_ = e.ports.Keeper.Ack(s.slot, s.info.Last.Run)
 		s.acked = s.info.Last.Run
 	}
+	e.tidySurroundings(s)
 	if s.info.Roll != rollNone {
 		e.lookAtRoll(s)
 		return
 	}
+	e.watchConditions(s)
 	e.checkWaiters(s)
 	e.watchEssential(s)
 	if s.gone && !s.busy() {
@@ -319,6 +328,7 @@ func (e *Engine) forget(s *service) {
 		e.arm(s)
 	}
 	_ = e.ports.Keeper.Forget(s.slot)
+	e.forgetAux(s.slot)
 	e.ports.Logs.Forget(s.name)
 	// Last: the page says that it is to be forgotten.
 	e.ports.Snapshot.Delete(pastName(s.name))

@@ -18,7 +18,6 @@ const slowFiles = 10 * time.Second
 // spawn prepares a run and asks the keeper for it. Whatever fails is answered as
 // an event, so that the core's back-off and limits hold for every failure alike.
 func (e *Engine) spawn(s *service, run uint64) {
-	s.refusal = 0
 	if s.adopting != nil {
 		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: it is adopting process %d", s.name, s.adopting.pid))
 		return
@@ -27,6 +26,25 @@ func (e *Engine) spawn(s *service, run uint64) {
 		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: %s", s.name, text))
 		return
 	}
+	if s.cfg.Hooks[core.BeforeStart] {
+		e.spawnPrepared(s, run) // its surroundings were made before its hooks ran
+		return
+	}
+	e.prepare(s, run, func(unmet, reason string) {
+		switch {
+		case unmet != "":
+			e.unmetBy(s, run, unmet)
+		case reason != "":
+			e.spawnFailed(s, run, reason)
+		default:
+			e.spawnPrepared(s, run)
+		}
+	})
+}
+
+// spawnPrepared asks for a run whose surroundings are there.
+func (e *Engine) spawnPrepared(s *service, run uint64) {
+	s.refusal = 0
 	uid, gid, err := e.ports.Compiler.Account(s.def)
 	if err != nil {
 		e.spawnFailed(s, run, err.Error())
@@ -55,30 +73,18 @@ func (e *Engine) spawn(s *service, run uint64) {
 // compileAside compiles in a goroutine, so that a dead file server holds up
 // nobody else. One that does not come back is a failed start.
 func (e *Engine) compileAside(s *service, run uint64, context RunContext, pipes svlog.Pipes) {
-	still := func() bool { return s.st.Phase == core.Spawning && s.st.Run == run }
-	if s.reading {
-		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: its environment files have not been read yet, their mount does not answer", s.name))
-		return
-	}
-	s.reading = true
 	def := s.def
-	timer := time.AfterFunc(slowFiles, func() {
-		e.Post(func() {
-			if s.reading && still() {
-				e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: its environment files could not be read in %s, their mount does not answer", s.name, slowFiles))
+	var program *Program
+	var err error
+	e.slowly(s, func() bool { return s.st.Phase == core.Spawning && s.st.Run == run },
+		func() { program, err = e.ports.Compiler.Compile(def, context) },
+		func(late error) {
+			if late != nil {
+				e.spawnFailed(s, run, late.Error())
+				return
 			}
+			e.order(s, run, program, pipes, err)
 		})
-	})
-	go func() {
-		program, err := e.ports.Compiler.Compile(def, context)
-		e.Post(func() {
-			timer.Stop()
-			s.reading = false
-			if still() {
-				e.order(s, run, program, pipes, err)
-			}
-		})
-	}()
 }
 
 // order asks the keeper for a run that is ready to begin.
@@ -137,8 +143,12 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 		e.adoptionTaken(s)
 		return
 	}
-	if s == nil || run != s.st.Run {
-		return // an auxiliary command's, or old news
+	if s == nil {
+		e.auxSpawned(name, run, pid, start)
+		return
+	}
+	if run != s.st.Run {
+		return // old news
 	}
 	if s.handed.Run == run && s.handed.Pid == pid {
 		s.handed = PastRun{}

@@ -65,6 +65,10 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 			st.Why += ": " + exitText(s.info.Last)
 		}
 	case core.Waiting:
+		if s.condition != "" {
+			st.WaitingFor, st.Why = append(st.WaitingFor, "condition: "+s.condition), s.condition
+			break
+		}
 		waiting, why := e.explainWaiting(s)
 		st.WaitingFor = append(st.WaitingFor, waiting...)
 		if st.Why = why; why == "" {
@@ -112,7 +116,7 @@ func (s *service) faultText() string {
 		what = exitText(s.info.Last)
 	}
 	switch s.st.Cause {
-	case core.CauseTask, core.CauseSpawn:
+	case core.CauseTask, core.CauseSpawn, core.CauseHook:
 		if what != "" {
 			return what
 		}

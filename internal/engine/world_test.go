@@ -50,6 +50,9 @@ type world struct {
 	// crashNext is crashIn for the engine after that, once.
 	crashNext int
 	commands  func(slot string) // called when a command beside a service was started
+	hold      map[string]bool   // commands that do not end
+	fails     map[string]uint32 // wait status of commands, by slot
+	setting   Setting
 	ignores   map[string]bool
 	said      []string
 	others    map[int]outside.Process // processes that nobody of ours started
@@ -73,6 +76,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, rand: rand.New(rand.NewPCG(seed, 1)), now: int64(time.Hour),
 		pages: map[string][]byte{}, wishes: map[string]state.Wish{}, defs: map[string]*model.Service{},
+		hold: map[string]bool{}, fails: map[string]uint32{},
 		broken: map[string]diag.List{}, groups: map[string]*fakeGroup{}, ignores: map[string]bool{},
 	}
 	w.keeper = &fakeKeeper{w: w, slots: map[string]*slot{}, refuseOp: -1, held: map[string][]uint64{}}
@@ -105,7 +109,7 @@ func (w *world) boot() {
 	defer func() { w.boots++ }()
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost, KeeperPid: w.keeperPid}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Patterns: w.patterns,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Patterns: w.patterns, Setting: w.setting,
 	})
 	w.eng.aside = func(f func()) { f() }
 	w.eng.timer = time.NewTimer(time.Hour)
@@ -275,6 +279,7 @@ type fakeKeeper struct {
 	unread bool // signals are asked for and the keeper dies before it reads that
 	// listErr is what the keeper's records cannot be read for.
 	listErr error
+	orders  []Order        // all that were accepted
 	refuse  map[string]int // errno for the next spawns of a name
 	// refuseOp is the op that is said to have failed then.
 	refuseOp int
@@ -326,6 +331,7 @@ func (k *fakeKeeper) Spawn(o Order) error {
 		k.hold(o.Name, o.Run, h.Tag, h.FD)
 	}
 	k.pid++
+	k.orders = append(k.orders, o)
 	s.live, s.pid, s.began, s.spawns = true, 1000+k.pid, k.w.now, s.spawns+1
 	k.journal = append(k.journal, "+"+o.Name)
 	pid := s.pid

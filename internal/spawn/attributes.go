@@ -124,12 +124,14 @@ func (k *compiling) affinity() error {
 
 // stdio sets descriptors 0, 1 and 2. What is opened on the way closes at exec.
 func (k *compiling) stdio() error {
-	switch k.svc.Stdin {
-	case model.StdinOpen:
+	switch {
+	case k.run.Stdin != "":
+		k.direct("stdin", 0, k.run.Stdin, oRdonly|oNoctty)
+	case k.svc.Stdin == model.StdinOpen:
 		if err := k.silence(); err != nil {
 			return err
 		}
-	case model.StdinTTY:
+	case k.svc.Stdin == model.StdinTTY:
 		k.terminal()
 	default:
 		k.direct("stdin", 0, "/dev/null", oRdonly)

@@ -42,7 +42,7 @@ func (c *Compiler) compile(svc *model.Service, run Run) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := c.names(svc, id)
+	names := c.names(svc, run.Number, id)
 	env, err := c.environment(svc, run, id, names)
 	if err != nil {
 		return nil, err

@@ -54,10 +54,17 @@ func (c *Compiler) environment(svc *model.Service, run Run, id identity, names l
 			return nil, err
 		}
 	}
+	c.setDirectories(env, svc)
+	if dir := c.CredentialsDir(svc, run.Number); dir != "" {
+		env["CREDENTIALS_DIRECTORY"] = dir
+	}
 	env["ABIDE_NAME"] = svc.Name
 	env["ABIDE_INSTANCE"] = svc.Instance
 	env["ABIDE_RUN_NUMBER"] = strconv.FormatUint(run.Number, 10)
 	env["ABIDE_RUN_ID"] = run.ID
+	for _, v := range run.Environment {
+		env[v.Name] = v.Value
+	}
 	return env, nil
 }
 
@@ -111,8 +118,8 @@ func sorted(env map[string]string) []string {
 type lookup = func(name string) (string, bool)
 
 // names are the variables that a definition may use anywhere (FORMAT.md, ${NAME}).
-func (c *Compiler) names(svc *model.Service, id identity) lookup {
-	below := func(base string) (string, bool) { return filepath.Join(base, svc.Name), base != "" }
+func (c *Compiler) names(svc *model.Service, run uint64, id identity) lookup {
+	below := func(base string) (string, bool) { return filepath.Join(base, directoryName(svc)), base != "" }
 	return func(name string) (string, bool) {
 		switch name {
 		case "name":
@@ -126,7 +133,13 @@ func (c *Compiler) names(svc *model.Service, id identity) lookup {
 		case "cache_dir":
 			return below(c.Bases.Cache)
 		case "log_dir":
-			return below(c.Bases.Log)
+			if svc.Directories.Logs != 0 {
+				return below(c.Bases.Logs)
+			}
+			return filepath.Join(c.Bases.Log, svc.Name), c.Bases.Log != ""
+		case "credentials_dir":
+			dir := c.CredentialsDir(svc, run)
+			return dir, dir != ""
 		case "definition_dir":
 			if len(svc.Files) > 0 {
 				return filepath.Dir(svc.Files[0]), true

@@ -7,6 +7,9 @@
 package spawn
 
 import (
+	"slices"
+	"sync"
+
 	"github.com/abide-project/abide/internal/model"
 )
 
@@ -22,16 +25,22 @@ type Compiler struct {
 	// Directory is where a service without one runs; "" means "/".
 	Directory string
 	Bases     Bases
+	// Credentials is the folder that those of all runs lie in, which others may
+	// enter and not list. "" if there is none.
+	Credentials string
 	// Nofile is what services get for RLIMIT_NOFILE unless they say otherwise:
 	// the limit from before the keeper raised it. Nil leaves the keeper's.
 	Nofile *model.Rlimit
 	// OOMScore is what services get that say nothing; nil leaves the keeper's.
 	OOMScore *int
+
+	opening sync.Mutex // the folder of credentials
 }
 
 // Bases are the folders below which ${run_dir} and its likes lie, each with the
-// service's name behind it. An empty one leaves its variable unset.
-type Bases struct{ Run, State, Cache, Log string }
+// service's name behind it. An empty one leaves its variable unset. Log is where
+// abide's logs of services are, Logs where a service's own are.
+type Bases struct{ Run, State, Cache, Log, Logs, Config string }
 
 // Run is what a compiler must know of one run beside its definition.
 type Run struct {
@@ -46,6 +55,11 @@ type Run struct {
 	Scratch string
 	// Record makes the child store its pid where the keeper says.
 	Record bool
+	// Environment is what this run has beside the definition's, and instead of it.
+	Environment []model.EnvVar
+	// Stdin is a file to read from instead of what the definition says; "" is none.
+	// Only auxiliary commands have one.
+	Stdin string
 }
 
 // StdioKind says where a descriptor of a service comes from.
@@ -106,14 +120,13 @@ func (c *Compiler) Account(svc *model.Service) (uid, gid int, err error) {
 	return id.uid, id.gid, err
 }
 
-// MayBlock reports whether Compile itself could block for long, because an
-// environment file lies on a mount that is not known to be local: call it from a
-// goroutine of its own then.
+// MayBlock reports whether what comes before a start could block for long, because
+// a file of the definition's lies on a mount that is not known to be local: do it in
+// a goroutine of its own then.
 func (c *Compiler) MayBlock(svc *model.Service) bool {
-	for _, f := range svc.EnvironmentFiles {
-		if !c.Mounts.Local(f.Path) {
-			return true
-		}
-	}
-	return false
+	remote := func(path string) bool { return !c.Mounts.Local(path) }
+	return slices.ContainsFunc(svc.EnvironmentFiles, func(f model.EnvFile) bool { return remote(f.Path) }) ||
+		slices.ContainsFunc(svc.Credentials, func(f model.Credential) bool { return remote(f.Path) }) ||
+		slices.ContainsFunc(svc.Conditions.PathExists, remote) || slices.ContainsFunc(svc.Conditions.PathMissing, remote) ||
+		slices.ContainsFunc(c.folders(svc), func(f folder) bool { return remote(f.base) })
 }

@@ -24,7 +24,7 @@ var newline = []byte{'\n'}
 var streamNames = [...]string{"out", "err", "abide"}
 
 const (
-	prefixMax = 64       // stamp, run number and stream, at most
+	prefixMax = 80       // stamp, run number and stream, at most
 	jsonPiece = 16 << 10 // bytes of one JSON object's text; longer lines are several
 	jsonMax   = 6*jsonPiece + 2048
 )
@@ -42,7 +42,7 @@ type encoder struct {
 	form
 	service string
 	run     uint64
-	stream  stream
+	label   string // what stands in the place of the stream
 	id      uint64 // of the source
 
 	open  uint64 // the source whose line stands unfinished at the end of the log, 0: none
@@ -101,13 +101,13 @@ func (e *encoder) begin(dst []byte) []byte {
 		return dst
 	}
 	if e.mid {
-		dst = e.head(dst, e.run, streamNames[e.stream], "+ ")
+		dst = e.head(dst, e.run, e.label, "+ ")
 		e.stamp++
 		e.prefixLen = 0
 		return dst
 	}
 	if e.prefixLen == 0 {
-		e.prefixLen = len(e.head(e.prefix[:0], e.run, streamNames[e.stream], " "))
+		e.prefixLen = len(e.head(e.prefix[:0], e.run, e.label, " "))
 	}
 	dst = append(dst, e.prefix[:e.prefixLen]...)
 	e.stamp++
@@ -169,7 +169,7 @@ func (e *encoder) encodeJSON(dst, src []byte) ([]byte, int) {
 		if end := bytes.IndexByte(piece, '\n'); end >= 0 {
 			piece, used, partial = piece[:end], end+1, false
 		}
-		dst = e.object(dst, e.run, streamNames[e.stream], piece, partial)
+		dst = e.object(dst, e.run, e.label, piece, partial)
 		done += used
 		e.mid = partial
 	}

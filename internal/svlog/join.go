@@ -29,7 +29,7 @@ func (j *joiner) push(r Record) {
 		}
 	}
 	last := -1
-	if r.Stream == "out" || r.Stream == "err" {
+	if wrote(r.Stream) {
 		for i := len(j.held) - 1; i >= 0; i-- {
 			if !j.whole[i] && j.held[i].Stream == r.Stream && j.held[i].Run == r.Run {
 				last = i
@@ -53,8 +53,11 @@ func (j *joiner) push(r Record) {
 	}
 	r.Text = slices.Clone(r.Text)
 	j.held = append(j.held, r)
-	j.whole = append(j.whole, r.Stream != "out" && r.Stream != "err")
+	j.whole = append(j.whole, !wrote(r.Stream))
 }
+
+// wrote tells whether a line is a program's.
+func wrote(stream string) bool { return stream != "" && stream != streamNames[streamOwn] }
 
 // pop gives the next record that is whole; with all, whether it is or not.
 func (j *joiner) pop(all bool) (Record, bool) {

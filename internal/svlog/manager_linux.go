@@ -378,7 +378,7 @@ func (m *Manager) armAge(k *sink, now time.Time, mono time.Duration) {
 // wrote is called when a log has changed.
 func (m *Manager) wrote(t *take, k *sink) {
 	if t.src != m.own {
-		k.lastRun = t.src.number
+		k.lastRun = t.runNumber()
 	}
 	if k.rules.every > 0 {
 		m.armAge(k, t.now, t.mono)

@@ -339,7 +339,7 @@ func TestRunsLeftBehindAreSweptIntoTheirLogs(t *testing.T) {
 	spec.Stdout = []model.LogTarget{{Kind: model.LogPath, Path: own}}
 	p := in.begin("web", 1, spec)
 	kept := in.begin("keep", 4, fileSpec())
-	aux := in.begin("web/reload", 9, spec)
+	aux := in.begin("web/reload", AuxNumber(9, 1), spec)
 	p.out.WriteString("unfin")
 	in.barrier()
 	in.m.Close()
@@ -361,7 +361,7 @@ func TestRunsLeftBehindAreSweptIntoTheirLogs(t *testing.T) {
 		t.Errorf("%v left", left)
 	}
 	b, _ := os.ReadFile(own)
-	if c := string(b); !strings.Contains(c, "1 out unfinished\n") || !strings.Contains(c, "9 out aux\n") {
+	if c := string(b); !strings.Contains(c, "1 out unfinished\n") || !strings.Contains(c, "9 reload aux\n") {
 		t.Errorf("own log: %q", c)
 	}
 	in.end("keep", 4, kept)

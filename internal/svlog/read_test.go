@@ -307,7 +307,7 @@ func FuzzParseLine(f *testing.F) {
 			if line[0] == '@' {
 				form = model.StampTAI64N
 			}
-			e := encoder{form: form2(form), run: r.Run, stamp: r.Time.UnixNano()}
+			e := encoder{form: form2(form), run: r.Run, label: r.Stream, stamp: r.Time.UnixNano()}
 			name, end := r.Stream, " "
 			if r.Continued {
 				end = "+ "
@@ -348,7 +348,7 @@ func FuzzEncode(f *testing.F) {
 	f.Add([]byte("no end"), uint8(1), uint8(1))
 	f.Add([]byte("{\"json\"}\n\t\\"), uint8(200), uint8(4))
 	f.Fuzz(func(t *testing.T, data []byte, piece, kind uint8) {
-		e := encoder{form: form{stamp: model.Stamp(kind % 2), json: kind&4 != 0}, service: "w", run: 3, id: 2, stamp: 1e18 + 999_999_990}
+		e := encoder{form: form{stamp: model.Stamp(kind % 2), json: kind&4 != 0}, service: "w", run: 3, label: "out", id: 2, stamp: 1e18 + 999_999_990}
 		var log []byte
 		for rest := data; len(rest) > 0; {
 			chunk := rest[:min(len(rest), int(piece)+1)]

@@ -14,7 +14,7 @@ type Record struct {
 	Service string
 	Time    time.Time // zero where the log has no stamps and none can be told
 	Run     uint64    // 0 where the log does not say
-	Stream  string    // "out", "err", "abide", or "" where the log does not say
+	Stream  string    // "out", "err", "abide", a command's name, or "" where the log does not say
 	Text    []byte    // without the newline; the receiver may keep it
 	// Partial tells that the line goes on: in a later record of the same run and
 	// stream, or, at the end of a log, when the program writes on.
@@ -51,20 +51,20 @@ func parseLine(line []byte) (r Record) {
 		return Record{Text: line}
 	}
 	r = Record{Time: time.Unix(0, ns).UTC(), Run: run, Text: text}
-	switch string(name) {
-	case "out", "err", "abide":
-	case "out+", "err+":
-		r.Continued = true
-		name = name[:3]
-	default:
+	if r.Stream = intern(name); r.Stream == "" {
+		if name, r.Continued = bytes.CutSuffix(name, continued); r.Continued {
+			r.Stream = intern(name)
+		}
+	}
+	if r.Stream == "" || r.Continued && r.Stream == streamNames[streamOwn] {
 		return Record{Text: line}
 	}
-	r.Stream = intern(name)
 	return r
 }
 
 var (
-	space = []byte{' '}
+	space     = []byte{' '}
+	continued = []byte{'+'}
 	// lostPrefix begins the note that stands where bytes are missing.
 	lostPrefix = []byte("dropped ")
 )
@@ -72,6 +72,11 @@ var (
 // intern avoids a copy for the names that there are.
 func intern(name []byte) string {
 	for _, s := range streamNames {
+		if string(name) == s {
+			return s
+		}
+	}
+	for _, s := range commandNames {
 		if string(name) == s {
 			return s
 		}

@@ -319,8 +319,9 @@ func (m *Manager) write(t *take, k *sink, src []byte) (state, bool) {
 	}
 	p := k.rec.place.load()
 	e := &m.enc
+	run, label := shown(t.src.name, t.src.number, t.src.stream)
 	*e = encoder{
-		form: k.rules.form, service: serviceOf(t.src.name), run: t.src.number, stream: t.src.stream, id: t.src.id,
+		form: k.rules.form, service: serviceOf(t.src.name), run: run, label: label, id: t.src.id,
 		open: p.open, mid: t.mid, stamp: follow(t.stamp, p.last),
 	}
 	disturbed := 0

@@ -30,7 +30,8 @@ func (t *take) runNumber() uint64 {
 	if t.run != 0 {
 		return t.run
 	}
-	return t.src.number
+	run, _ := shown(t.src.name, t.src.number, t.src.stream)
+	return run
 }
 
 // begin puts a take into the journal, before its first byte is taken. Once it is
