@@ -2,8 +2,9 @@ package graph
 
 import "slices"
 
-// Cycles returns each cycle of the edges that order, from a service back to itself:
-// a, b, a. Every service that is on one is in at least one of them.
+// Cycles returns each cycle of the edges that order, and of part_of alone, from a
+// service back to itself: a, b, a. Every service that is on one is in at least one
+// of them.
 func (g *Graph) Cycles() [][]string {
 	if g.stale {
 		g.findCycles()
@@ -43,11 +44,18 @@ func (g *Graph) byNames(a, b ID) int {
 
 // around is a shortest way from id back to itself.
 func (g *Graph) around(id ID) []ID {
+	if path := g.back(id, func(e *edge) bool { return e.kind.Orders() && g.nodes[e.to].group == g.nodes[id].group }); path != nil {
+		return path
+	}
+	return g.back(id, func(e *edge) bool { return e.kind == PartOf })
+}
+
+func (g *Graph) back(id ID, follow func(*edge) bool) []ID {
 	from := map[ID]ID{}
 	for list := []ID{id}; len(list) > 0; list = list[1:] {
 		var next []ID
 		for _, at := range g.nodes[list[0]].out {
-			if e := &g.edges[at]; e.kind.Orders() && g.nodes[e.to].group == g.nodes[id].group {
+			if e := &g.edges[at]; follow(e) {
 				next = append(next, e.to)
 			}
 		}
@@ -76,27 +84,18 @@ func (g *Graph) around(id ID) []ID {
 // findCycles marks what is on a cycle, and the part_of edges that close one.
 func (g *Graph) findCycles() {
 	g.stale = false
-	groups := g.components(func(e *edge) bool { return e.kind.Orders() })
-	size := make([]int32, len(g.nodes))
-	for id := range g.nodes {
-		size[groups[id]]++
-	}
+	broken := make([]bool, len(g.nodes))
+	groups := g.circle(broken, Kind.Orders)
+	g.circle(broken, func(k Kind) bool { return k == PartOf })
 	for id := range g.nodes {
 		n := &g.nodes[id]
-		broken := size[groups[id]] > 1
-		for _, at := range n.out {
-			e := &g.edges[at]
-			broken = broken || e.to == e.from && e.kind.Orders()
-		}
 		n.group = groups[id]
-		if broken != n.broken {
-			n.broken = broken
-			g.touch(ID(id))
-		} else if broken {
+		if broken[id] || n.broken {
+			n.broken = broken[id]
 			g.touch(ID(id))
 		}
 	}
-	groups = g.components(func(e *edge) bool { return e.kind.Orders() || e.kind == PartOf })
+	groups = g.components(func(k Kind) bool { return k.Orders() || k == PartOf })
 	for i := range g.nodes {
 		for _, at := range g.nodes[i].out {
 			e := &g.edges[at]
@@ -108,9 +107,26 @@ func (g *Graph) findCycles() {
 	}
 }
 
+// circle marks what is on a cycle of the kinds that follow chooses.
+func (g *Graph) circle(broken []bool, follow func(Kind) bool) []int32 {
+	groups := g.components(follow)
+	size := make([]int32, len(g.nodes))
+	for id := range g.nodes {
+		size[groups[id]]++
+	}
+	for id := range g.nodes {
+		broken[id] = broken[id] || size[groups[id]] > 1
+		for _, at := range g.nodes[id].out {
+			e := &g.edges[at]
+			broken[id] = broken[id] || e.to == e.from && follow(e.kind)
+		}
+	}
+	return groups
+}
+
 // components numbers the strongly connected components of the edges that follow
 // chooses (Tarjan's algorithm, with a stack of its own instead of recursion).
-func (g *Graph) components(follow func(*edge) bool) []int32 {
+func (g *Graph) components(follow func(Kind) bool) []int32 {
 	type frame struct {
 		id   ID
 		next int
@@ -142,7 +158,7 @@ func (g *Graph) components(follow func(*edge) bool) []int32 {
 			for out := g.nodes[id].out; f.next < len(out); {
 				e := &g.edges[out[f.next]]
 				f.next++
-				if !follow(e) || group[e.to] >= 0 {
+				if !follow(e.kind) || group[e.to] >= 0 {
 					continue
 				}
 				if index[e.to] == 0 {

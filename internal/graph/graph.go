@@ -34,6 +34,7 @@ type node struct {
 	out, in []int32 // edges that stand here, and that point here
 	sets    []anySet
 	avoids  int // edges in out or in that keep apart
+	parts   int // of in: part_of
 
 	broken bool // on a cycle
 	group  int32
@@ -244,6 +245,8 @@ func (g *Graph) add(owner ID, e Edge) {
 		t.avoids++
 	case ExcludeAll:
 		f.avoids++
+	case PartOf:
+		t.parts++
 	}
 	g.stale = true
 	g.touch(from)
@@ -271,6 +274,8 @@ func (g *Graph) drop(at int32) {
 		t.avoids--
 	case ExcludeAll:
 		f.avoids--
+	case PartOf:
+		t.parts--
 	}
 	g.count(e, e.says, 0)
 	g.cut(&f.out, e.outAt, func(e *edge, i int32) { e.outAt = i })

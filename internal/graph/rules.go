@@ -40,18 +40,20 @@ func edgeRule(e *edge, from, to *node) says {
 	met := e.met(to)
 	switch e.kind {
 	case Requires:
-		s = s.with(pulls, from.desired).with(cannot, !met && !to.can).with(unmet, !met || to.leaving())
+		s = s.with(pulls, from.desired).with(cannot, !to.can && (!met || to.leaving())).with(unmet, !met || to.leaving())
 		s = s.with(down, from.lives() && to.ending == GoesDown)
 	case AnyOf:
 		s = s.with(reached, met && !to.leaving()).with(possible, to.can).with(underway, to.underway())
 		s = s.with(leaves, from.lives() && to.ending == GoesDown)
+		// One that starts thanks to another member would only be ended again.
+		s = s.with(unmet, e.level >= LevelRestart && (to.leaving() || to.fact.Status == Going))
 	case Wants, OptionalAll:
 		s = s.with(pulls, e.kind == Wants && from.desired).with(unmet, e.unsettled(to, met))
 		s = s.with(again, from.lives() && to.ending == GoesDown && to.lives() && e.level >= LevelRestart)
 	case After:
 		s = s.with(unmet, e.unsettled(to, met))
 	case PartOf:
-		s = s.with(unmet, from.stoppedAlong(to))
+		s = s.with(unmet, from.stoppedAlong(to) || to.leaving() || to.fact.Status == Going)
 		s = s.with(down, from.lives() && (to.fact.End || !e.loose && to.ending == GoesDown))
 		s = s.with(again, from.lives() && (to.fact.Restart || !e.loose && to.ending == ComesBack || from.outlived(to)))
 	case Conflicts:
@@ -133,7 +135,7 @@ func verdictRule(n *node) OrderKind {
 		return Hold
 	case n.ending != Stays && n.lives() && n.holders == 0:
 		return HoldAndEnd
-	case !n.able || n.excluded > 0:
+	case !n.able || n.excluded > 0 || n.parts > 0 && n.fact.Status == Going:
 		return Hold
 	}
 	return Allow

@@ -52,8 +52,13 @@ func (g *Graph) judge(id ID, order func(ID, Order)) {
 		order(id, Order{kind, g.cause(id, kind)})
 	}
 	// What the caller does about one order may make the next one stale: each is
-	// said by itself, and the node looked at again.
+	// said by itself, and the node looked at again. What is held is told so before
+	// it is needed, or it would start.
 	switch {
+	case verdict != n.said && (verdict == Hold || verdict == HoldAndEnd):
+		n.said = verdict
+		g.again(id)
+		first(verdict)
 	case place != n.saidPlace:
 		if n.saidPlace = place; place {
 			g.again(id)
@@ -67,6 +72,11 @@ func (g *Graph) judge(id ID, order func(ID, Order)) {
 		if need {
 			first(Need)
 		}
+	case verdict == End && !f.End && n.parts > 0 && n.said == Allow:
+		// Its parts end after it, and it may need them to come back.
+		n.said = Hold
+		g.again(id)
+		order(id, Order{Hold, None})
 	case verdict != n.said:
 		n.said = verdict
 		first(verdict)

@@ -109,7 +109,7 @@ func (g *Graph) Waits(id ID) []Wait {
 		e := &g.edges[at]
 		s := e.says
 		if e.kind == AnyOf {
-			s = n.sets[e.set].says & unmet
+			s = s&unmet | n.sets[e.set].says&unmet
 		}
 		switch {
 		case s&unmet != 0:
@@ -158,7 +158,7 @@ func (g *Graph) Blocks(id ID) []ID {
 			e := &g.edges[at]
 			s := e.says
 			if e.kind == AnyOf {
-				s = g.nodes[e.from].sets[e.set].says & unmet
+				s = s&unmet | g.nodes[e.from].sets[e.set].says&unmet
 			}
 			stuck(e.from, s, unmet|excluded)
 		}
