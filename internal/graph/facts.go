@@ -139,7 +139,8 @@ type Fact struct {
 // OrderKind is what an order asks for.
 type OrderKind uint8
 
-// Allow is in force for a service that is new, unless its Fact says Held.
+// Allow is in force for a service that is new, unless its Fact says Held. What is
+// down and not desired is told neither Allow nor Hold before it is.
 const (
 	Allow      OrderKind = iota // may start
 	Hold                        // must not start; what runs goes on

@@ -48,6 +48,9 @@ func (g *Graph) judge(id ID, order func(ID, Order)) {
 	need := n.pulls > 0 && !f.Wanted && !f.Stopped && !f.End && f.Status != Absent
 	place := n.displacers > 0 && !f.End
 	verdict := g.rules.verdict(n)
+	if !n.desired && !n.lives() && !f.End {
+		verdict = n.said // nobody asks: it is told when somebody does
+	}
 	first := func(kind OrderKind) {
 		order(id, Order{kind, g.cause(id, kind)})
 	}
@@ -118,8 +121,13 @@ func (g *Graph) derive() {
 		n := &g.nodes[id]
 		n.inSpread = false
 		d := g.rules.node(n)
-		if d != n.derived || n.touched {
-			n.derived, n.touched = d, false
+		was := n.derived
+		n.derived = d
+		if n.avoids == 0 {
+			was.able = d.able // of no interest to any edge
+		}
+		if d != was || n.touched {
+			n.touched = false
 			for _, e := range n.out {
 				g.refresh(e)
 			}
