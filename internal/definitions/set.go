@@ -71,6 +71,7 @@ func Load(opts Options) *Set {
 			}
 		}
 	}
+	s.judgeNeeds()
 	s.Diags = native.Unique(append(s.Diags, g.list...))
 	s.Diags.Sort()
 	s.known = maps.Clone(s.Services)
