@@ -140,7 +140,7 @@ type Fact struct {
 type OrderKind uint8
 
 // Allow is in force for a service that is new, unless its Fact says Held. What is
-// down and not desired is told neither Allow nor Hold before it is.
+// Off and not desired is told neither Allow nor Hold before it is.
 const (
 	Allow      OrderKind = iota // may start
 	Hold                        // must not start; what runs goes on

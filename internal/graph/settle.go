@@ -48,7 +48,7 @@ func (g *Graph) judge(id ID, order func(ID, Order)) {
 	need := n.pulls > 0 && !f.Wanted && !f.Stopped && !f.End && f.Status != Absent
 	place := n.displacers > 0 && !f.End
 	verdict := g.rules.verdict(n)
-	if !n.desired && !n.lives() && !f.End {
+	if !n.desired && f.Status == Off && !f.End {
 		verdict = n.said // nobody asks: it is told when somebody does
 	}
 	first := func(kind OrderKind) {
