@@ -103,6 +103,9 @@ func (e *Engine) hopelessBut(s *service, seen map[*service]bool) string {
 		return ""
 	}
 	seen[s] = true
+	if s.waitsForCondition() {
+		return s.condition
+	}
 	sets := map[int][]string{} // of any_of: what became of the members so far
 	hope := map[int]bool{}
 	for _, w := range e.waits(s) {

@@ -262,7 +262,8 @@ func (e *Engine) lookAtAll() {
 // idle tells whether nothing runs and nothing will by itself.
 func (e *Engine) idle() bool {
 	for _, s := range e.services {
-		if !s.st.AtRest() && e.hopeless(s) == "" {
+		// A condition may come to hold by what others do.
+		if !s.st.AtRest() && (s.waitsForCondition() || e.hopeless(s) == "") {
 			return false
 		}
 	}
