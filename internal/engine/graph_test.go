@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +174,73 @@ func TestRestartTakesThoseAlongThatFollowRestarts(t *testing.T) {
 	w.expect("calm", "running")
 	if w.service("calm").st.Run != 1 {
 		t.Error("what does not follow was restarted")
+	}
+}
+
+func TestWhatIsPartOfAServiceFollowsItsStopAndItsRestart(t *testing.T) {
+	w := newWorld(t, 1)
+	w.link("db", nil)
+	w.link("web", func(s *model.Service) { s.Needs.Requires = following("db") })
+	w.link("exporter", func(s *model.Service) { s.Needs.PartOf = deps("db") })
+	w.ignores["web"] = true
+	w.boot()
+	w.advance(time.Minute)
+	w.keeper.journal = nil
+	w.ask(control.Restart, "db")
+	w.advance(time.Minute)
+	w.expectLive("db", "web", "exporter")
+	if runs := []uint64{w.service("db").st.Run, w.service("web").st.Run, w.service("exporter").st.Run}; !slices.Equal(runs, []uint64{2, 2, 2}) {
+		t.Errorf("runs of db, web and exporter: %v\n%s", runs, w.story())
+	}
+	w.ask(control.Stop, "db")
+	w.advance(time.Minute)
+	w.expectLive()
+	w.ask(control.Start, "exporter") // a start does not follow
+	w.advance(time.Minute)
+	w.expectLive("exporter")
+	w.ask(control.Start, "db")
+	w.advance(time.Minute)
+	w.expectLive("db", "web", "exporter")
+}
+
+func TestAFileIsWaitedFor(t *testing.T) {
+	w := newWorld(t, 1)
+	path := filepath.Join(t.TempDir(), "there")
+	w.link("web", func(s *model.Service) { s.Needs.Requires = []model.Dependency{{File: path}} })
+	w.boot()
+	w.advance(time.Minute)
+	w.expect("web", "waiting")
+	if got := w.status("web").WaitingFor; len(got) != 1 || got[0] != path+", a file that is not there" {
+		t.Errorf("web waits for %q", got)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.changed(path)
+	w.advance(time.Minute)
+	w.expectLive("web")
+	// The next engine looks by itself.
+	w.ask(control.Stop, "web")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	w.boot()
+	w.ask(control.Start, "web")
+	w.expect("web", "waiting")
+}
+
+// Nobody waits for ever for what is not going to happen.
+func TestUpEndsWhenAllThatIsLeftWaitsInVain(t *testing.T) {
+	w := newWorld(t, 1)
+	w.link("db", func(s *model.Service) { s.Restart.When = model.RestartNever })
+	w.link("web", func(s *model.Service) { s.Needs.Requires = deps("db") })
+	w.boot()
+	w.eng.opts.Mode = ModeUp
+	w.run()
+	w.keeper.end("db", 3<<8)
+	w.run()
+	if !w.eng.done || w.eng.code != 1 {
+		t.Errorf("over %v with code %d, want 1", w.eng.done, w.eng.code)
 	}
 }
 

@@ -65,6 +65,8 @@ type world struct {
 	past     Past // nil: nothing is ever lost
 	lost     bool // the keeper says that its records were
 
+	watched []*watchedPath // by the present engine
+
 	holdLogs bool // what runs wrote stays in their pipes until releaseLogs
 	unlogged []func()
 }
@@ -105,11 +107,11 @@ func (w *world) port() {
 
 // boot starts an engine over what the last one left.
 func (w *world) boot() {
-	w.keeper.outbox, w.post = nil, nil
+	w.keeper.outbox, w.post, w.watched = nil, nil, nil
 	defer func() { w.boots++ }()
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost, KeeperPid: w.keeperPid}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Patterns: w.patterns, Setting: w.setting,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Paths: fakePaths{w}, Patterns: w.patterns, Setting: w.setting,
 	})
 	w.eng.aside = func(f func()) { f() }
 	w.eng.timer = time.NewTimer(time.Hour)
@@ -757,4 +759,30 @@ func (f fakeHistory) Read(_ context.Context, cursor uint64, _ bool, fn func(cont
 		}
 	}
 	return nil
+}
+
+// fakePaths tells of the paths that changed is called with.
+type fakePaths struct{ w *world }
+
+type watchedPath struct {
+	path string
+	fn   func()
+}
+
+func (p fakePaths) Watch(path string, fn func()) (func(), error) {
+	x := &watchedPath{path, fn}
+	p.w.watched = append(p.w.watched, x)
+	return func() {
+		p.w.watched = slices.DeleteFunc(p.w.watched, func(other *watchedPath) bool { return other == x })
+	}, nil
+}
+func (p fakePaths) WatchGlob(pattern string, fn func()) (func(), error) { return p.Watch(pattern, fn) }
+
+// changed tells the engine that something became of a path.
+func (w *world) changed(path string) {
+	for _, x := range slices.Clone(w.watched) {
+		if x.path == path {
+			x.fn()
+		}
+	}
 }
