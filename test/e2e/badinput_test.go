@@ -105,7 +105,8 @@ func TestWhatIsWrongInAFileIsToldWithItsPlace(t *testing.T) {
 		{"wrong-type", "command = 5\n", "1:", []string{"command"}},
 		{"shell-operator", "command = \"/bin/true | /bin/cat\"\n", "1:", []string{"shell = true"}},
 		{"no-command", "description = \"nothing\"\n", "", []string{"command"}},
-		{"later", sleeper + "requires = [\"healthy\"]\n", "2:1", []string{"requires"}},
+		{"later", sleeper + "capabilities = [\"net_bind_service\"]\n", "2:1", []string{"capabilities"}},
+		{"needs-itself", sleeper + "requires = [\"needs-itself\"]\n", "2:13", []string{"cannot depend on itself"}},
 		{"bad-rlimit", sleeper + "[rlimits]\nnofiles = 5\n", "3:1", []string{"nofiles", "nofile"}},
 		{"not-utf8", "command = \"/bin/\xff\xfe\"\n", "1:", nil},
 	} {
