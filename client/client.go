@@ -274,6 +274,19 @@ func (c *Client) Why(ctx context.Context, name string) (w Why, err error) {
 	return w, err
 }
 
+// Plan tells what Apply of these names would do, of everything without names.
+func (c *Client) Plan(ctx context.Context, names ...string) (p Plan, err error) {
+	err = c.getJSON(ctx, withNames(wire.PathPlan, nil, names), &p)
+	return p, err
+}
+
+// Snapshots returns the definitions of a service that were in force, the oldest
+// first.
+func (c *Client) Snapshots(ctx context.Context, name string) (list []Kept, err error) {
+	err = c.getJSON(ctx, wire.ServicePrefix+url.PathEscape(name)+"/snapshots", &list)
+	return list, err
+}
+
 // getJSON asks for a whole answer and decodes it.
 func (c *Client) getJSON(ctx context.Context, path string, into any) error {
 	data, err := c.get(ctx, http.MethodGet, path, nil)
@@ -312,8 +325,12 @@ func (c *Client) Do(ctx context.Context, req Request) ([]Outcome, error) {
 	case Runlevel:
 		path = wire.PathRunlevel
 	}
-	return c.do(ctx, path, wire.Action{ID: newID(), Verb: req.Verb, Names: req.Names, Once: req.Once, Now: req.Now,
-		NoWait: req.NoWait, Timeout: durationText(req.Timeout), Signal: req.Signal}, req.Waiting)
+	action := wire.Action{ID: newID(), Verb: req.Verb, Names: req.Names, Once: req.Once, Now: req.Now,
+		NoWait: req.NoWait, Timeout: durationText(req.Timeout), Signal: req.Signal, Reset: req.Reset, Unpin: req.Unpin}
+	if req.Verb == Rollback || req.Verb == Scale && !req.Reset {
+		action.Number = &req.Number
+	}
+	return c.do(ctx, path, action, req.Waiting)
 }
 
 // Upgrade moves abide itself to the programs in dir, "" for where the present ones

@@ -33,6 +33,14 @@ type (
 	Why = control.Why
 	// Unmet is one thing that keeps a service from starting.
 	Unmet = control.Unmet
+	// Plan is what Apply would do.
+	Plan = control.Plan
+	// PlanStep is what becomes of one service.
+	PlanStep = control.PlanStep
+	// PlanKey is a key of a definition whose value differs.
+	PlanKey = control.PlanKey
+	// Kept is a definition that was in force and can be again.
+	Kept = control.Kept
 	// Error is a refusal by abide; every error of a Client that is not the
 	// context's is one.
 	Error = control.Error
@@ -59,6 +67,8 @@ const (
 	Release  = control.Release
 	Roll     = control.Roll
 	Runlevel = control.Runlevel
+	Rollback = control.Rollback
+	Scale    = control.Scale
 )
 
 // The codes of errors and outcomes.
@@ -86,6 +96,12 @@ type Request struct {
 	Timeout time.Duration
 	// Signal is a name with or without SIG, or a number.
 	Signal string
+	// Number is the snapshot for Rollback, and how many copies for Scale.
+	Number int
+	// Reset scales to what the file says.
+	Reset bool
+	// Unpin lets Apply take the files of pinned services again.
+	Unpin bool
 	// Waiting, if not nil, is told what is waited for.
 	Waiting func(text string)
 }

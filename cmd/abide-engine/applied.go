@@ -219,7 +219,7 @@ func (a *applied) replace(v *inForce) error {
 func encode(values map[string][]byte, svc *model.Service, v *inForce) {
 	base := model.Defaults(svc.Kind, svc.Essential)
 	e := entry{Base: baseKey(svc), Difference: pack.AppendDifference(nil, svc, &base)}
-	e.Inputs, e.Known = v.set.Inputs(svc.Name)
+	e.Inputs, e.Known = v.set.Inputs(svc.Name, svc)
 	e.Known = e.Known || svc.Name == v.main
 	if values[e.Base] == nil {
 		values[e.Base] = pack.Append(nil, &base)

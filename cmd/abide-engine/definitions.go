@@ -18,8 +18,9 @@ type reader struct {
 	applied *applied
 	past    past
 
-	mu  sync.Mutex
-	set *definitions.Set
+	mu   sync.Mutex
+	set  *definitions.Set
+	read *definitions.Set // last, nil: the set itself
 }
 
 func newReader(opts definitions.Options, main *model.Service, run *state.Dir, boot string, report func(error)) *reader {
@@ -40,22 +41,58 @@ func (r *reader) Restored() (engine.Loaded, bool) {
 }
 
 func (r *reader) Load(running map[string]*model.Service) engine.Loaded {
-	set := definitions.Load(r.opts)
+	loaded := r.Read(running)
+	r.Take(nil)
+	return loaded
+}
+
+func (r *reader) Read(running map[string]*model.Service) engine.Loaded {
+	r.mu.Lock()
+	before := r.read
+	if before == nil {
+		before = r.set
+	}
+	r.mu.Unlock()
+	set := definitions.LoadAfter(r.opts, before)
 	set.Keep(running)
-	return r.take(set)
+	r.mu.Lock()
+	r.read = set
+	r.mu.Unlock()
+	return r.loaded(set)
+}
+
+func (r *reader) Take(meant func(name string) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.read == nil {
+		return
+	}
+	if meant == nil || r.set == nil {
+		r.set, r.read = r.read, nil
+		return
+	}
+	r.set = r.read.Over(r.set, meant)
 }
 
 func (r *reader) take(set *definitions.Set) engine.Loaded {
 	r.mu.Lock()
-	r.set = set
+	r.set, r.read = set, nil
 	r.mu.Unlock()
+	return r.loaded(set)
+}
+
+func (r *reader) loaded(set *definitions.Set) engine.Loaded {
 	if r.main != nil {
 		set.Services[r.main.Name] = r.main
 	}
-	return engine.Loaded{
+	loaded := engine.Loaded{
 		Services: set.Services, Broken: set.Broken, Diags: set.Diags, Shutdown: set.Shutdown,
-		Sources: set.Sources, DotEnv: set.DotEnv,
+		Sources: set.Sources, DotEnv: set.DotEnv, Templates: make(map[string]engine.Template, len(set.Templates)),
 	}
+	for name, t := range set.Templates {
+		loaded.Templates[name] = engine.Template(t)
+	}
+	return loaded
 }
 
 func (r *reader) current() *definitions.Set {

@@ -140,6 +140,10 @@ func serve(f flags) error {
 	for _, p := range problems {
 		note("%v", p)
 	}
+	layers, err := openLayers(stateDir, out.Say)
+	if err != nil {
+		note("%v", err)
+	}
 	history := state.OpenHistory(stateDir, out.Say)
 	pending, err := state.OpenPending(run.Dir, boot)
 	if err != nil {
@@ -186,6 +190,7 @@ func serve(f flags) error {
 	defs := newReader(definitions.Options{
 		Scope: f.scope, Root: f.root, Config: f.config, Home: home, ConfigHome: os.Getenv("XDG_CONFIG_HOME"),
 		CheckOwner: f.mode != engine.ModeUp, Console: f.console, Inherit: f.console, DotEnv: f.mode == engine.ModeUp,
+		Scale: layers.copies, Build: version.Version,
 	}, mainService(f), run.Dir, boot, func(err error) { out.Say(fmt.Sprintf("Cannot keep what is applied: %v", err)) })
 
 	spawner := compilerFor(f, welcome, mounts, home)
@@ -200,6 +205,7 @@ func serve(f flags) error {
 	defer paths.Close()
 	ports.Paths = paths
 	copied := keepMirror(stateDir, boot, f.run, run.ID(), welcome.KeeperPid, out.Say)
+	ports.Layers = layers
 	if copied != nil {
 		ports.Mirror = copied
 	}

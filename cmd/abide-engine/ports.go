@@ -28,6 +28,7 @@ func (c compiler) Command(svc *model.Service, argv []string, run engine.RunConte
 	return program(c.c.Command(svc, argv, c.context(run)))
 }
 
+func (c compiler) Check(svc *model.Service) error                       { return c.c.Check(svc) }
 func (c compiler) Account(svc *model.Service) (uid, gid int, err error) { return c.c.Account(svc) }
 func (c compiler) MayBlock(svc *model.Service) bool                     { return c.c.MayBlock(svc) }
 

@@ -95,6 +95,30 @@ func (s *Server) history(k *call) {
 	k.send(200, runs)
 }
 
+func (s *Server) plan(k *call) {
+	p, err := s.sup.Plan(k.r.Context(), k.who, k.query["name"])
+	if err != nil {
+		k.refuse(err)
+		return
+	}
+	if p.Steps == nil {
+		p.Steps = []control.PlanStep{}
+	}
+	k.send(200, p)
+}
+
+func (s *Server) snapshots(k *call) {
+	list, err := s.sup.Snapshots(k.r.Context(), k.who, k.name)
+	if err != nil {
+		k.refuse(err)
+		return
+	}
+	if list == nil {
+		list = []control.Kept{}
+	}
+	k.send(200, list)
+}
+
 func (s *Server) why(k *call) {
 	w, err := s.sup.Why(k.r.Context(), k.who, k.name)
 	if err != nil {
@@ -162,7 +186,14 @@ func (s *Server) do(k *call, body wire.Action) {
 		return
 	}
 	req := control.Request{ID: body.ID, Who: k.who, Verb: body.Verb, Names: body.Names,
-		Once: body.Once, Now: body.Now, NoWait: body.NoWait, Timeout: timeout}
+		Once: body.Once, Now: body.Now, NoWait: body.NoWait, Timeout: timeout, Reset: body.Reset, Unpin: body.Unpin}
+	if body.Verb == control.Rollback || body.Verb == control.Scale && !body.Reset {
+		if body.Number == nil || *body.Number < 0 {
+			k.refuse(usage("cannot %s %s: it needs a number", body.Verb, strings.Join(body.Names, " ")))
+			return
+		}
+		req.Number = *body.Number
+	}
 	if body.Verb == control.Signal {
 		if req.Signal, err = model.ParseSignal(body.Signal); err != nil {
 			k.refuse(usage("%v", err))

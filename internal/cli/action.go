@@ -30,10 +30,6 @@ func (a *app) signal(args []string) error {
 	return a.act(client.Request{Verb: control.Signal, Signal: args[0], Names: args[1:]})
 }
 
-func (a *app) apply(names []string) error {
-	return a.act(client.Request{Verb: control.Apply, Names: names})
-}
-
 func (a *app) act(req client.Request) error {
 	return a.ask(func(ctx context.Context, c *client.Client) error {
 		outcomes, err := a.do(ctx, c, req)

@@ -28,6 +28,9 @@ type options struct {
 	utc    bool
 	state  string // of wait --for, of daemon --state
 
+	unpin bool
+	reset bool
+
 	wait bool
 	name string
 	env  []string
@@ -77,6 +80,14 @@ func onceFlag(f *pflag.FlagSet, o *options) {
 
 func nowFlag(text string) func(*pflag.FlagSet, *options) {
 	return func(f *pflag.FlagSet, o *options) { f.BoolVar(&o.now, "now", false, text) }
+}
+
+func unpinFlag(f *pflag.FlagSet, o *options) {
+	f.BoolVar(&o.unpin, "unpin", false, "take the files of pinned services again")
+}
+
+func resetFlag(f *pflag.FlagSet, o *options) {
+	f.BoolVar(&o.reset, "reset", false, "as many copies as the file says")
 }
 
 func waitFlags(f *pflag.FlagSet, o *options) {

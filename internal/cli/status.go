@@ -251,7 +251,11 @@ func (a *app) story(ctx context.Context, c *client.Client, s *client.Status, now
 	line("wanted", yesNo(s.Wanted)+", "+map[bool]string{true: "enabled", false: "disabled"}[s.Enabled])
 	if path := s.Definition.Path; path != "" {
 		if s.Definition.Changed {
-			path += " (changed since: abide restart " + s.Name + " uses it)"
+			next := "abide restart " + s.Name
+			if s.Pinned {
+				next = "abide apply --unpin " + s.Name
+			}
+			path += " (changed since: " + next + " uses it)"
 		}
 		line("definition", path)
 	}

@@ -155,10 +155,30 @@ run has ended.`,
 			long: `Writes NAME.toml to the folder of the system, of the user (not root, or with --user) or of
 the project (one whose definitions stand in its folder abide/), and overwrites nothing.`,
 			example: "abide new web -- /usr/sbin/nginx -g 'daemon off;'", min: 2, max: -1, run: (*app).newDefinition},
+		{name: "plan", args: "[NAME...]", group: groupDefine,
+			summary: "show what apply would do: start, stop, restart or merely change",
+			long: `Reads the definitions and prints a line for each service that apply would do something
+about, in the order in which it would begin. Nothing is changed. The exit code is 1 when a
+file has an error: what runs by it would go on.`,
+			example: "abide plan", max: -1, complete: completeServices, flags: jsonFlag, run: (*app).plan},
 		{name: "apply", args: "[NAME...]", group: groupDefine,
 			summary: "read the definitions again and act on what changed",
-			long:    "A file with an error leaves the running definition in force and is named; the exit code is 1 then.",
-			example: "abide apply", max: -1, complete: completeServices, flags: actionFlags(), run: (*app).apply},
+			long: `Does what abide plan shows. A file with an error leaves the running definition in force and
+is named; the exit code is 1 then. A service that is pinned by abide rollback is passed over
+until --unpin names it.`,
+			example: "abide apply", max: -1, complete: completeServices, flags: actionFlags(unpinFlag), run: (*app).apply},
+		{name: "rollback", args: "NAME [NUMBER]", group: groupDefine,
+			summary: "go back to a definition that was in force before, and stay there",
+			long: `Without NUMBER it lists the last 20 definitions that were in force: when, by whose order, and
+which keys changed. With NUMBER that definition is in force again, and the service is restarted
+if it has to be. It is pinned: its file is passed over, across reboots, until
+abide apply --unpin NAME. A snapshot whose program is gone is refused before anything is stopped.`,
+			example: "abide rollback web 3", min: 1, max: 2, complete: completeServices, flags: actionFlags(), run: (*app).rollback},
+		{name: "scale", args: "NAME NUMBER", group: groupServices,
+			summary: "run so many copies of a template",
+			long: `Starts what is missing of NAME@1 to NAME@NUMBER, or stops what is too many, the last first.
+0 runs none. The number is kept across reboots and wins over the file's scale until --reset.`,
+			example: "abide scale web 4", min: 1, max: 2, complete: completeServices, flags: actionFlags(resetFlag), run: (*app).scale},
 		{name: "up", args: "[NAME...]", group: groupAbide,
 			summary: "run a project's programs as long as this command runs",
 			long: `Looks from the working directory upwards for abide.toml, a folder abide/ or a Procfile,

@@ -93,6 +93,8 @@ const (
 	Upgrade  Verb = "upgrade"
 	Runlevel Verb = "runlevel" // the one name is the level
 	Roll     Verb = "roll"     // the next run starts beside the present one and takes its place
+	Rollback Verb = "rollback" // a service goes back to a definition that was in force, and stays there
+	Scale    Verb = "scale"    // a template gets another number of copies
 )
 
 // Request asks for a verb. ID makes it repeatable: a second request with the
@@ -113,6 +115,9 @@ type Request struct {
 	As      string        // the service it becomes
 	// Directory holds the programs to upgrade to; "" is where the present ones are.
 	Directory string
+	Number    int               // for Rollback: of the snapshot; for Scale: of copies
+	Reset     bool              // for Scale: as many copies as the file says
+	Unpin     bool              // for Apply: Names are not pinned any more
 	Trace     func(line string) `json:"-"` // told what is waited for, may be nil
 }
 
@@ -230,6 +235,12 @@ type Supervisor interface {
 	History(ctx context.Context, who Who, name string, last int) ([]PastRun, error)
 	// Why explains the state of a service.
 	Why(ctx context.Context, who Who, name string) (Why, error)
+	// Plan tells what Apply of these names would do, of everything without names. It
+	// changes nothing.
+	Plan(ctx context.Context, who Who, names []string) (Plan, error)
+	// Snapshots returns the definitions of a service that were in force, the oldest
+	// first.
+	Snapshots(ctx context.Context, who Who, name string) ([]Kept, error)
 	// Show returns a service as native TOML with comments that name origins.
 	Show(ctx context.Context, who Who, name string) (string, error)
 }

@@ -17,6 +17,8 @@ type combiner struct {
 	set   *Set
 	list  diag.List
 	diags map[string]diag.List // by name
+
+	before *Set // services whose files are the same are taken from it, nil: none
 }
 
 // chosen is the main piece of a name and the layer it stands in.
@@ -71,6 +73,10 @@ func (c *combiner) ambiguous(names []string, mains map[string]chosen) {
 // service builds one service; above are drop-ins that come after its own
 // template's.
 func (c *combiner) service(name, template string, main chosen, above []*piece) {
+	if c.taken(name, template, main, above) {
+		return
+	}
+	c.g.look(main.piece)
 	inputs := slices.Clone(main.inputs)
 	if main.broken != nil {
 		c.broken(name, main.broken, inputs)
@@ -82,13 +88,7 @@ func (c *combiner) service(name, template string, main chosen, above []*piece) {
 	}
 	p := native.Parts{Name: name, Template: template, Common: commonOf(c.g.layers, name), Layers: []*tomltree.Value{main.tree}, Files: []string{main.at.File}, Settings: c.g.settings}
 	diags := slices.Clone(main.diags)
-	own := name
-	if template != "" {
-		own = template
-	}
-	dropIns := c.dropIns(own, main.layer)
-	dropIns = append(dropIns, above...)
-	for _, d := range dropIns {
+	for _, d := range c.allDropIns(name, template, main, above) {
 		inputs = append(inputs, d.inputs...)
 		diags = append(diags, d.diags...)
 		if d.broken != nil {
@@ -107,6 +107,16 @@ func (c *combiner) service(name, template string, main chosen, above []*piece) {
 		return
 	}
 	c.add(name, c.withDotEnv(svc), diags, inputs)
+}
+
+// allDropIns are those of a service in the order in which they come: its template's
+// before its own.
+func (c *combiner) allDropIns(name, template string, main chosen, above []*piece) []*piece {
+	own := name
+	if template != "" {
+		own = template
+	}
+	return append(c.dropIns(own, main.layer), above...)
 }
 
 func (c *combiner) dropIns(name string, from int) []*piece {

@@ -28,6 +28,7 @@ type piece struct {
 	broken  diag.List      // instead of both
 	diags   diag.List      // warnings of reading it
 	inputs  []input
+	unread  bool // it is looked at only when the service cannot be taken from before
 }
 
 // found is what a layer holds.
@@ -50,6 +51,9 @@ type gatherer struct {
 	foreign  []string // files of other formats that stand in folders
 	only     *request // nil: everything
 	cache    *projectCache
+
+	before    *Set    // what was read earlier, nil: nothing is taken from it
+	abideToml []input // the abide.toml files
 }
 
 // request narrows reading to one service.
@@ -256,12 +260,11 @@ func (g *gatherer) entry(f *found, d *dir, name, path string) {
 		if !g.only.wants(base) {
 			return
 		}
-		data, at, err := d.read(name)
-		if err != nil {
-			g.put(f, base, &piece{at: top(path), broken: g.unreadable(path, err), inputs: []input{{path, stampAt(path)}}})
+		if at := g.same(d, name, base, path); at != 0 {
+			g.put(f, base, &piece{at: top(path), inputs: []input{{path, at}}, unread: true})
 			return
 		}
-		g.main(f, base, path, data, []input{{path, at}})
+		g.read(f, d, name, base, path)
 		return
 	}
 	if format.Find(all.Formats, path, nil) == nil {
@@ -276,6 +279,16 @@ func (g *gatherer) entry(f *found, d *dir, name, path string) {
 		g.foreign = append(g.foreign, path)
 		g.other(f, reader, path, data, []input{{path, at}})
 	}
+}
+
+// read reads the file of a service or template.
+func (g *gatherer) read(f *found, d *dir, name, base, path string) {
+	data, at, err := d.read(name)
+	if err != nil {
+		g.put(f, base, &piece{at: top(path), broken: g.unreadable(path, err), inputs: []input{{path, stampAt(path)}}})
+		return
+	}
+	g.main(f, base, path, data, []input{{path, at}})
 }
 
 func (g *gatherer) unreadable(path string, err error) diag.List {
@@ -353,6 +366,7 @@ func (g *gatherer) project(f *found, path string, data []byte, in []input) {
 		g.list = append(g.list, diags...)
 	}
 	f.projects = append(f.projects, project)
+	g.abideToml = append(g.abideToml, in...)
 	for _, s := range project.Services {
 		if !g.only.wants(s.Key) {
 			continue

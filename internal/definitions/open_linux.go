@@ -213,6 +213,15 @@ func (r *reader) judgeFile(st *unix.Stat_t, path string) error {
 	return r.judgeMode(st, "file", path)
 }
 
+// stampOf is the stamp of a regular file in the folder, 0 for anything else.
+func (d *dir) stampOf(name string) stamp {
+	var st unix.Stat_t
+	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return 0
+	}
+	return stampOf(&st)
+}
+
 // names lists the folder, sorted.
 func (d *dir) names() ([]string, error) {
 	fd, err := unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -54,6 +54,14 @@ func (d *dir) names() ([]string, error) {
 	return names, nil
 }
 
+func (d *dir) stampOf(name string) stamp {
+	info, err := os.Lstat(filepath.Join(d.path, name))
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return stampOf(info)
+}
+
 func (d *dir) sub(name string) (*dir, error) { return d.r.openDir(filepath.Join(d.path, name)) }
 
 func (d *dir) read(name string) ([]byte, stamp, error) {

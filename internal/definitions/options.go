@@ -40,6 +40,9 @@ type Options struct {
 	// did: it wins over what the file says. A template whose instances have names
 	// is not asked about. nil: nobody did.
 	Scale func(template string) (copies int, said bool)
+	// Build names the program that reads. What another one made of the same files is
+	// made anew.
+	Build string
 
 	// VendorDir and EtcDir stand for /usr/lib/abide and /etc/abide if not empty.
 	VendorDir string

@@ -26,6 +26,8 @@ type Memory struct {
 	Templates map[string]Template
 	DotEnv    string
 	Shutdown  time.Duration
+	Projects  []Input
+	Build     string // Options.Build
 }
 
 // Memory returns what Restore needs. A set with errors cannot be restored,
@@ -33,19 +35,30 @@ type Memory struct {
 func (s *Set) Memory() (m Memory, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m = Memory{Lost: s.lost, Foreign: s.foreign, Sources: s.Sources, DotEnv: s.DotEnv, Shutdown: s.Shutdown, Templates: s.Templates}
+	m = Memory{Lost: s.lost, Foreign: s.foreign, Sources: s.Sources, DotEnv: s.DotEnv, Shutdown: s.Shutdown, Templates: s.Templates, Build: s.opts.Build}
 	for _, f := range s.folders {
 		m.Folders = append(m.Folders, Input{f.path, uint64(f.at)})
+	}
+	for _, f := range s.projects {
+		m.Projects = append(m.Projects, Input{f.path, uint64(f.at)})
+	}
+	if s.stale {
+		m.Build = ""
 	}
 	return m, len(s.Broken) == 0 && !s.Diags.HasErrors()
 }
 
 // Inputs returns what the definition of name was made of, and whether the set
-// knows that service at all.
-func (s *Set) Inputs(name string) (list []Input, known bool) {
+// knows that service at all. When svc is another one than the set made of these files
+// they count as not looked at.
+func (s *Set) Inputs(name string, svc *model.Service) (list []Input, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	made := s.known[name] == svc && !s.suspects[name]
 	for _, in := range s.inputs[name] {
+		if !made {
+			in.at = 0
+		}
 		list = append(list, Input{in.path, uint64(in.at)})
 	}
 	return list, s.known[name] != nil
@@ -57,6 +70,10 @@ func Restore(opts Options, m Memory, services map[string]*model.Service, inputs 
 	s := &Set{
 		opts: opts, Services: services, Broken: map[string]diag.List{}, Templates: m.Templates, Sources: m.Sources, DotEnv: m.DotEnv, Shutdown: m.Shutdown,
 		inputs: make(map[string][]input, len(inputs)), lost: m.Lost, foreign: m.Foreign, known: maps.Clone(services),
+		stale: m.Build == "" || m.Build != opts.Build,
+	}
+	for _, f := range m.Projects {
+		s.projects = append(s.projects, input{f.Path, stamp(f.At)})
 	}
 	for _, f := range m.Folders {
 		s.folders = append(s.folders, input{f.Path, stamp(f.At)})

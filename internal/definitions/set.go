@@ -40,6 +40,11 @@ type Set struct {
 	inputs  map[string][]input // guarded by mu
 	known   map[string]*model.Service
 	cache   projectCache
+
+	projects []input              // the abide.toml files
+	notes    map[string]diag.List // what there is to say of each name
+	suspects map[string]bool      // names whose files say something else than known, guarded by mu
+	stale    bool                 // another program made the services: nothing is taken from here
 }
 
 // Template is what is known of the copies of a template.
@@ -51,19 +56,30 @@ type Template struct {
 
 // Load reads all definitions of opts. It cannot fail: what cannot be read is in
 // Diags, and the rest is in Services.
-func Load(opts Options) *Set {
-	s := &Set{opts: opts, Services: map[string]*model.Service{}, Broken: map[string]diag.List{}, Templates: map[string]Template{}, inputs: map[string][]input{}}
+func Load(opts Options) *Set { return LoadAfter(opts, nil) }
+
+// LoadAfter is Load after an earlier set of the same options. Services whose files
+// are as they were then are taken from it: they are the same pointers. That makes the
+// time depend on what has changed, but for one look at each file.
+func LoadAfter(opts Options, before *Set) *Set {
+	s := &Set{opts: opts, Services: map[string]*model.Service{}, Broken: map[string]diag.List{}, inputs: map[string][]input{},
+		Templates: map[string]Template{}}
 	g := s.gatherer(nil)
+	if before != nil && !before.stale {
+		before.mu.Lock()
+		defer before.mu.Unlock()
+		g.before = before
+	}
 	g.gather()
-	s.Sources, s.folders, s.lost, s.foreign = g.sources, g.folders, g.lost, g.foreign
+	s.Sources, s.folders, s.lost, s.foreign, s.projects = g.sources, g.folders, g.lost, g.foreign, g.abideToml
 	if opts.DotEnv && opts.Scope == Project {
 		if path := filepath.Join(opts.Root, ".env"); exists(path) {
 			s.DotEnv = path
 		}
 	}
-	c := combiner{g: g, set: s}
+	c := combiner{g: g, set: s, before: g.usable(s.DotEnv)}
 	c.all()
-	s.Diags = c.list
+	s.Diags, s.notes = c.list, c.diags
 	for _, f := range g.layers {
 		for _, p := range f.projects {
 			if p.Shutdown > 0 {
@@ -96,11 +112,21 @@ func (s *Set) Reread(name string) (*model.Service, diag.List) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inputs[name] = inputs
-	if svc != nil {
+	if s.notes == nil {
+		s.notes = map[string]diag.List{}
+	}
+	s.notes[name] = diags
+	delete(s.suspects, name)
+	switch {
+	case svc != nil:
 		s.known[name] = svc
-	} else if !diags.HasErrors() {
+	case !diags.HasErrors():
 		delete(s.known, name)
 		delete(s.inputs, name)
+	case s.suspects == nil:
+		s.suspects = map[string]bool{name: true}
+	default:
+		s.suspects[name] = true
 	}
 	return svc, diags
 }

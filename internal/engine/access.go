@@ -16,8 +16,8 @@ import (
 var roleOf = map[control.Verb]string{
 	control.Start: "operate", control.Stop: "operate", control.Restart: "operate", control.Reload: "operate",
 	control.Roll: "operate", control.Signal: "operate", control.Pause: "operate", control.Resume: "operate", control.Clear: "operate",
-	control.Release: "owner",
-	control.Enable:  "admin", control.Disable: "admin",
+	control.Release: "owner", control.Rollback: "owner",
+	control.Enable: "admin", control.Disable: "admin",
 }
 
 var rolesAbove = map[string][]string{

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -13,94 +15,178 @@ import (
 
 // apply reads definitions again and carries out the difference: of everything,
 // or of the named services only. A broken file keeps what runs and is named.
-func (e *Engine) apply(names []string) []control.Outcome {
-	if len(names) > 0 {
-		out := make([]control.Outcome, 0, len(names))
-		for _, name := range names {
-			out = append(out, e.applyOne(name)...)
-		}
-		e.keepChanges()
-		e.writeApplied()
-		return out
+func (e *Engine) apply(req control.Request) ([]control.Outcome, error) {
+	if req.Unpin && len(req.Names) == 0 {
+		return nil, &control.Error{Code: control.Usage, Message: "cannot unpin: no service is named", Hint: "abide apply --unpin NAME"}
 	}
-	set := e.ports.Definitions.Load(e.definitions())
-	e.set = set
 	var out []control.Outcome
-	for _, name := range sortedKeys(set.Services) {
-		if o, changed := e.applyDefinition(name, set.Services[name]); changed {
-			out = append(out, o)
+	if req.Unpin {
+		if out = e.unpin(req.Names); out != nil {
+			return out, nil
 		}
 	}
-	for _, name := range sortedKeys(set.Broken) {
-		out = append(out, e.keepBroken(name, set.Broken[name]))
+	steps, read, strangers := e.planFor(req.Names)
+	for _, name := range strangers {
+		out = append(out, unknown(name))
 	}
-	for _, name := range sortedKeys(e.services) {
-		s := e.services[name]
-		if set.Services[name] == nil && set.Broken[name] == nil && !s.transient && !s.builtIn && !s.gone {
-			out = append(out, e.remove(s))
+	e.take(read, req.Names)
+	out = append(out, e.carryOutPlan(steps)...)
+	if len(req.Names) == 0 {
+		e.recheckConditions()
+	}
+	return out, nil
+}
+
+// Plan implements control.Supervisor.
+func (e *Engine) Plan(ctx context.Context, who control.Who, names []string) (p control.Plan, err error) {
+	err = e.inLoop(ctx, func() error {
+		if !e.owner(who) {
+			return &control.Error{Code: control.NotPermitted, Message: fmt.Sprintf("cannot plan: not permitted for uid %d", who.UID)}
+		}
+		steps, _, strangers := e.planFor(names)
+		if len(strangers) > 0 {
+			o := unknown(strangers[0])
+			return &control.Error{Code: o.Code, Message: "cannot plan: " + o.Message, Hint: o.Hint}
+		}
+		p.Steps = make([]control.PlanStep, 0, len(steps))
+		for _, s := range steps {
+			p.Steps = append(p.Steps, s.PlanStep)
+		}
+		return nil
+	})
+	return p, err
+}
+
+// planFor reads the files and says what applying them would do: for all services, or
+// for what the names mean. strangers are names that mean nothing.
+func (e *Engine) planFor(names []string) (steps []step, read Loaded, strangers []string) {
+	read = e.ports.Definitions.Read(e.definitions())
+	in := sortedKeys(e.services)
+	if len(names) == 0 {
+		return planOf(read, in, e.facts, nil, nil, e.now()), read, nil
+	}
+	found := map[string]bool{}
+	only := func(name string) bool {
+		means := meantBy(names, name)
+		for _, asked := range means {
+			found[asked] = true
+		}
+		return len(means) > 0
+	}
+	steps = planOf(read, in, e.facts, only, only, e.now())
+	for _, s := range steps {
+		only(s.Name)
+	}
+	for _, name := range names {
+		if !found[name] || e.services[name] == nil && !slices.ContainsFunc(steps, func(s step) bool { return means(name, s.Name) }) {
+			strangers = append(strangers, name)
 		}
 	}
-	for _, d := range set.Diags {
-		if d.Severity == diag.Error && !aboutBroken(set.Broken, d) {
-			out = append(out, control.Outcome{Code: control.Failed, Message: d.String(), Hint: d.Hint})
+	return steps, read, strangers
+}
+
+// meantBy are those of the asked names that stand for a service, or for the template
+// it is a copy of.
+func meantBy(asked []string, name string) []string {
+	var out []string
+	for _, a := range asked {
+		if means(a, name) || a+"@" == name {
+			out = append(out, a)
 		}
 	}
-	e.recheckConditions()
+	return out
+}
+
+// facts are what a plan must know of a service, whether it is there or not.
+func (e *Engine) facts(name string) facts {
+	s := e.services[name]
+	f := facts{pinned: e.pinText(name)}
+	if s != nil && !s.gone {
+		f.def, f.st, f.transient, f.broken = s.def, s.st, s.transient || s.builtIn, s.broken != nil
+		return f
+	}
+	f.wish = e.ports.Wishes.Get(name)
+	f.unasked = !e.askedFor(name)
+	return f
+}
+
+// take makes what was read count: of all services, or of those that the names mean.
+// Of what is pinned the file goes on to differ from what is in force.
+func (e *Engine) take(read Loaded, names []string) {
+	if len(names) == 0 {
+		e.set = read
+		if len(e.pins) == 0 {
+			e.ports.Definitions.Take(nil)
+			return
+		}
+	}
+	e.ports.Definitions.Take(func(name string) bool {
+		_, pinned := e.pins[name]
+		return !pinned && (len(names) == 0 || len(meantBy(names, name)) > 0)
+	})
+}
+
+// carryOutPlan does what a plan says, and returns what there is to tell of it.
+func (e *Engine) carryOutPlan(steps []step) []control.Outcome {
+	var kept []Version
+	for i := range steps {
+		if s := &steps[i]; s.Definition == control.Added || s.Definition == control.Changed {
+			kept = append(kept, e.version(s.Name, s.def, s.keyNames()))
+		}
+	}
+	e.archive(kept...)
+	out := make([]control.Outcome, 0, len(steps))
+	for i := range steps {
+		out = append(out, e.carryOutStep(&steps[i]))
+	}
 	e.keepChanges()
 	e.writeApplied()
 	return out
 }
 
-func (e *Engine) applyOne(name string) []control.Outcome {
-	def, diags := e.ports.Definitions.Reread(name)
-	switch {
-	case diags.HasErrors():
-		return []control.Outcome{e.keepBroken(name, diags)}
-	case def == nil:
-		s := e.services[name]
-		if s == nil {
-			return []control.Outcome{unknown(name)}
-		}
-		return []control.Outcome{e.remove(s)}
-	}
-	o, changed := e.applyDefinition(name, def)
-	if !changed {
-		o = control.Outcome{Name: name, Done: true, Message: "unchanged"}
-	}
-	return []control.Outcome{o}
-}
-
-// applyDefinition gives a service its new definition and does what the
-// difference asks for. It reports false when there is none.
-func (e *Engine) applyDefinition(name string, def *model.Service) (control.Outcome, bool) {
-	o := control.Outcome{Name: name, Done: true}
-	s := e.services[name]
-	if s == nil || s.gone {
-		s = e.add(name, def)
+func (e *Engine) carryOutStep(p *step) control.Outcome {
+	o := control.Outcome{Name: p.Name, Done: true, Hint: p.Hint}
+	s := e.services[p.Name]
+	switch p.Definition {
+	case control.Added:
+		s = e.add(p.Name, p.def)
 		o.Message = "added"
-		if e.stopping == nil && e.wantedAtBoot(s) {
+		if p.Action == control.WillStart && e.stopping == nil {
 			e.change(s, core.Event{Kind: core.EvNeed})
 			o.Message = "added and started"
 		}
-		e.record(name, 0, "definition", o.Message, nil)
-		return o, true
+		o.Message = join(o.Message, p.Note)
+		e.record(p.Name, 0, "definition", o.Message, nil)
+	case control.Changed:
+		o.Message = "changed: " + listed(p.keyNames())
+		if p.Action == control.WillRestart {
+			o.Message += "; restarted"
+		}
+		e.redefine(s, p.def)
+		e.record(p.Name, s.st.Run, "definition", o.Message, nil)
+		e.change(s, core.Event{Kind: core.EvRedefined, Must: p.must})
+	case control.Removed:
+		o = e.remove(s)
+	case control.Pinned:
+		o.Message = p.Note + ": passed over"
+	case control.Broken:
+		if p.Name != "" {
+			return e.keepBroken(p.Name, p.diags)
+		}
+		o = control.Outcome{Code: control.Failed, Message: p.Note, Hint: p.Hint}
+	default:
+		s.broken = nil
+		o.Message = join("unchanged", p.Note)
 	}
-	s.broken = nil
-	must, changes := compare(s.def, def)
-	if len(changes) == 0 {
-		return o, false
-	}
+	return o
+}
+
+// redefine gives a service another definition. What it asks for is fed by the caller.
+func (e *Engine) redefine(s *service, def *model.Service) {
 	e.claim(s)
 	s.define(def)
-	e.rewire(name)
-	e.ports.Logs.Configure(name, &def.Log)
-	o.Message = "changed: " + strings.Join(changes, ", ")
-	if must && s.lives() {
-		o.Message += "; restarted"
-	}
-	e.record(name, s.st.Run, "definition", o.Message, nil)
-	e.change(s, core.Event{Kind: core.EvRedefined, Must: must})
-	return o, true
+	e.rewire(s.name)
+	e.ports.Logs.Configure(s.name, &def.Log)
 }
 
 // compare lists what differs, and whether a run must be replaced to see it.
@@ -118,15 +204,12 @@ func (e *Engine) keepBroken(name string, diags diag.List) control.Outcome {
 	if s := e.services[name]; s != nil {
 		s.broken = diags
 	}
-	for _, d := range diags {
-		if d.Severity == diag.Error {
-			o.Message, o.Hint = d.String(), d.Hint
-			break
-		}
+	var f facts
+	if s := e.services[name]; s != nil {
+		f.def = s.def
 	}
-	if s := e.services[name]; s != nil && s.def != nil {
-		o.Message += "; the definition applied before stays in force"
-	}
+	p := planBroken(name, diags, f)
+	o.Message, o.Hint = p.Note, p.Hint
 	e.record(name, 0, "definition", o.Message, nil)
 	return o
 }
@@ -141,9 +224,12 @@ func (e *Engine) remove(s *service) control.Outcome {
 }
 
 // change feeds what a new definition asks of a service.
-func (e *Engine) change(s *service, ev core.Event) {
+func (e *Engine) change(s *service, ev core.Event) { e.changeTo(s, ev, false) }
+
+// changeTo is change of what is to run afterwards, if starts.
+func (e *Engine) changeTo(s *service, ev core.Event, starts bool) {
 	if r := e.asked.open[e.request]; r != nil {
-		r.changes = append(r.changes, changeJSON{Name: s.name, Event: ev.Kind, Must: ev.Must})
+		r.changes = append(r.changes, changeJSON{Name: s.name, Event: ev.Kind, Must: ev.Must, Starts: starts})
 	}
 	e.carryChange(s, ev)
 }
@@ -180,6 +266,13 @@ func (e *Engine) repeatChanges(r *request) {
 	e.request = 0
 }
 
+// willStart tells whether the present request is on record to end with a start of the
+// service: an engine before this one may have begun it.
+func (e *Engine) willStart(name string) bool {
+	r := e.asked.open[e.request]
+	return r != nil && slices.ContainsFunc(r.changes, func(c changeJSON) bool { return c.Name == name && c.Starts })
+}
+
 // writeApplied keeps what is applied for the engine after this one.
 func (e *Engine) writeApplied() {
 	e.judgePatterns()
@@ -206,6 +299,9 @@ func (e *Engine) freshen(name string, replace bool) (*service, string, *control.
 	if s != nil && s.transient {
 		return s, "", nil
 	}
+	if _, pinned := e.pins[name]; pinned && s != nil && !s.gone {
+		return s, e.pinText(name), nil
+	}
 	if s != nil && !s.gone && s.broken == nil && !e.ports.Definitions.Changed(name) {
 		return s, "", nil
 	}
@@ -223,6 +319,7 @@ func (e *Engine) freshen(name string, replace bool) (*service, string, *control.
 		return s, "", &o
 	}
 	if s == nil || s.gone {
+		e.archive(e.version(name, def, nil))
 		s = e.add(name, def)
 		e.writeApplied()
 		return s, "definition added", nil
@@ -233,15 +330,13 @@ func (e *Engine) freshen(name string, replace bool) (*service, string, *control.
 		return s, "", nil
 	}
 	if s.lives() && !replace {
-		return s, fmt.Sprintf("definition changed (%s), not applied: `abide restart %s` does", strings.Join(changes, ", "), name), nil
+		return s, fmt.Sprintf("definition changed (%s), not applied: `abide restart %s` does", listed(changes), name), nil
 	}
-	e.claim(s)
-	s.define(def)
-	e.rewire(name)
-	e.ports.Logs.Configure(name, &def.Log)
+	e.archive(e.version(name, def, changes))
+	e.redefine(s, def)
 	// What the operator asked for follows: only that is the request's own.
 	e.feedPart(s, core.Event{Kind: core.EvRedefined}, 0)
-	e.record(name, s.st.Run, "definition", "definition changed: "+strings.Join(changes, ", "), nil)
+	e.record(name, s.st.Run, "definition", "definition changed: "+listed(changes), nil)
 	e.writeApplied()
 	return s, "definition changed", nil
 }
@@ -253,6 +348,8 @@ func unknown(name string) control.Outcome {
 		Hint:    fmt.Sprintf("abide status, or: abide new %s -- COMMAND", name),
 	}
 }
+
+func listed(keys []string) string { return strings.Join(keys, ", ") }
 
 func aboutBroken(broken map[string]diag.List, d diag.Diagnostic) bool {
 	for _, list := range broken {

@@ -91,6 +91,8 @@ type Engine struct {
 	ordered   bool              // this turn asked the keeper for something
 	page      [pageSize]byte    // of the service that is being stored
 	set       Loaded            // what was read last
+	pins      map[string]Pin    // services that stay at a snapshot, whatever their files say
+	archived  bool              // what is in force was given to the archive
 	own       map[string][]byte // pages of a former engine that are no service's
 	pastPages map[string][]byte // the second pages of services, of a former engine
 	signals   [len(shutdownSignals)]uint32
@@ -122,6 +124,9 @@ func New(opts Options, ports Ports) *Engine {
 	}
 	if ports.Paths == nil {
 		ports.Paths = noPaths{}
+	}
+	if ports.Layers == nil {
+		ports.Layers = noLayers{}
 	}
 	e := &Engine{
 		opts:       opts,
@@ -185,6 +190,7 @@ func (e *Engine) Run() int {
 		case <-e.timer.C:
 			e.tick()
 		case <-quiet.C:
+			e.archiveWhenQuiet()
 			e.ports.Memory.Quiet()
 			continue
 		}
@@ -399,8 +405,10 @@ func (e *Engine) begin() {
 	if !ok {
 		set = e.ports.Definitions.Load(applied)
 	}
-	e.set = set
+	e.set, e.pins = set, e.ports.Layers.Pins()
 	_, before := e.own[bootPage]
+	_, archived := e.own[archivedPage]
+	e.archived = archived && applied != nil
 	for name, def := range set.Services {
 		// What an engine before us applied stays in force until somebody asks for
 		// more.
@@ -410,12 +418,24 @@ func (e *Engine) begin() {
 			def = old
 		case applied != nil && before:
 			continue
+		case e.pins[name].Def != nil:
+			def = e.pins[name].Def
 		}
 		e.add(name, def)
 	}
 	for name := range set.Broken {
 		if old := applied[name]; old != nil {
 			e.add(name, old).broken = set.Broken[name]
+		}
+	}
+	for name, pin := range e.pins {
+		// Its file is broken or gone.
+		def := pin.Def
+		if applied != nil && before {
+			def = applied[name]
+		}
+		if e.services[name] == nil && set.Services[name] == nil && def != nil && def.Template == "" {
+			e.add(name, def).broken = set.Broken[name]
 		}
 	}
 	e.reportBroken(set)
@@ -480,15 +500,12 @@ func (e *Engine) wantedAtBoot(s *service) bool {
 	if s.def == nil || !s.enabled() || s.wish.Stopped {
 		return false
 	}
-	if len(e.opts.Names) == 0 {
-		return true
-	}
-	for _, n := range e.opts.Names {
-		if means(n, s.name) {
-			return true
-		}
-	}
-	return false
+	return e.askedFor(s.name)
+}
+
+// askedFor tells whether a service is among those that this abide was started for.
+func (e *Engine) askedFor(name string) bool {
+	return len(e.opts.Names) == 0 || len(meantBy(e.opts.Names, name)) > 0
 }
 
 // reportBroken says which definitions cannot be used. A running service keeps

@@ -28,7 +28,14 @@ func (e *Engine) carryOut(req control.Request) ([]control.Outcome, []*waiter, er
 			return nil, nil, err
 		}
 		e.auditRequest("", 0, req)
-		return e.apply(req.Names), nil, nil
+		outcomes, err := e.apply(req)
+		return outcomes, nil, err
+	case control.Scale:
+		if err := e.permitAll(req); err != nil {
+			return nil, nil, err
+		}
+		e.auditRequest("", 0, req)
+		return e.scale(req)
 	case control.Shutdown:
 		if err := e.permitAll(req); err != nil {
 			return nil, nil, err
@@ -52,6 +59,10 @@ func (e *Engine) carryOut(req control.Request) ([]control.Outcome, []*waiter, er
 	}
 	if len(req.Names) == 0 {
 		return nil, nil, &control.Error{Code: control.Usage, Message: fmt.Sprintf("cannot %s: no service is named", req.Verb), Hint: fmt.Sprintf("abide %s NAME", req.Verb)}
+	}
+	if req.Verb == control.Rollback && len(req.Names) > 1 {
+		return nil, nil, &control.Error{Code: control.Usage, Hint: "abide rollback " + req.Names[0],
+			Message: fmt.Sprintf("cannot roll back %s at once: snapshots are numbered for each service", listed(req.Names))}
 	}
 	var outcomes []control.Outcome
 	var waits []*waiter
@@ -171,6 +182,8 @@ func (e *Engine) verb(req control.Request, s *service, note string) (control.Out
 		return e.roll(req, s, note)
 	case control.Pause, control.Resume:
 		return e.pause(req, s)
+	case control.Rollback:
+		return e.rollback(req, s)
 	}
 	return refuse(s, control.Usage, "cannot %s %s: no such verb", req.Verb, s.name), nil
 }

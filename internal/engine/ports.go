@@ -34,6 +34,7 @@ type Ports struct {
 	Patterns    Patterns // nil: for whom [operators] was given is forgotten with the engine
 	Paths       Paths    // nil: none can be watched
 	Setting     Setting  // nil: a run needs none
+	Layers      Layers   // nil: there is no state folder
 }
 
 // Clock is the two times an engine knows, and how it lets time to others.
@@ -170,6 +171,9 @@ type Compiler interface {
 	// MayBlock tells whether compiling could block for long, because a file it
 	// reads lies on a mount that is not known to be local.
 	MayBlock(svc *model.Service) bool
+	// Check says why a start of a service would certainly fail: its program is not
+	// there, its user is unknown.
+	Check(svc *model.Service) error
 	// Account returns the ids a service runs under.
 	Account(svc *model.Service) (uid, gid int, err error)
 }
@@ -311,13 +315,28 @@ type Loaded struct {
 	Shutdown time.Duration
 	Sources  []string
 	DotEnv   string // the .env file variables come from, "" if none
+	// Templates are those that can be used, by name ("web@").
+	Templates map[string]Template
+}
+
+// Template is what the files say of the copies of a template.
+type Template struct {
+	File  string
+	Named []string // its instances have names; they are not to be numbered
+	Scale int      // copies by its file, 0 if it does not say
 }
 
 // Definitions reads definitions; it parses, the engine decides.
 type Definitions interface {
-	// Load reads everything. Services in running whose files cannot be read are
-	// among the broken ones, not gone.
+	// Load is Read, and Take of everything.
 	Load(running map[string]*model.Service) Loaded
+	// Read reads everything. Services in running whose files cannot be read are among
+	// the broken ones, not gone. A definition whose files are as they were the last
+	// time is the same one, not another that says the same.
+	Read(running map[string]*model.Service) Loaded
+	// Take makes what Read found last what Changed compares the files with: of the
+	// services that are meant only, unless that is nil.
+	Take(meant func(name string) bool)
 	// Reread reads one service's files. A nil service without errors means that
 	// its definition is gone.
 	Reread(name string) (*model.Service, diag.List)

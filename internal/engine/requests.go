@@ -131,6 +131,9 @@ func (e *Engine) plan(r *request) {
 	switch r.req.Verb {
 	case control.Apply, control.Shutdown, control.Runlevel:
 		return
+	case control.Scale:
+		e.planScale(r)
+		return
 	case control.Run:
 		if r.req.Run != nil {
 			spec := *r.req.Run

@@ -39,6 +39,8 @@ type changeJSON struct {
 	Name  string         `json:"name"`
 	Event core.EventKind `json:"event"`
 	Must  bool           `json:"must"`
+	// Starts says that the service is to run afterwards.
+	Starts bool `json:"starts,omitempty"`
 }
 
 type progressJSON struct {

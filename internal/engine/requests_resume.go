@@ -113,7 +113,7 @@ func (e *Engine) resume(r *request) {
 	if len(r.changes) > 0 {
 		e.repeatChanges(r)
 	}
-	if len(r.items) == 0 {
+	if len(r.items) == 0 || r.req.Verb == control.Scale {
 		e.carryOutRequest(r, r.req)
 		return
 	}
@@ -172,6 +172,15 @@ func (e *Engine) rejoin(r *request, it *item, s *service) {
 			wait(waitDown)
 		} else {
 			now("disabled")
+		}
+	case control.Rollback:
+		e.request = r.seq
+		starts := e.willStart(s.name)
+		e.request = 0
+		if starts {
+			wait(waitUp)
+		} else {
+			now(fmt.Sprintf("pinned to snapshot %d", r.req.Number))
 		}
 	case control.Reload:
 		if s.def.Reload.Command == nil {

@@ -87,6 +87,12 @@ func stopWeb(w *world) {
 	w.expect("web", "stopped")
 }
 
+func applyOther(w *world) {
+	w.define("web", func(s *model.Service) { s.Command, s.Ready.After = []string{"/bin/other"}, time.Second })
+	w.ask(control.Apply)
+	w.advance(time.Minute)
+}
+
 func signalsOf(w *world, name string, want ...int) string {
 	if got := w.keeper.slots[name].signals; !slices.Equal(got, want) {
 		return fmt.Sprintf("%s got the signals %v, want %v", name, got, want)
@@ -189,6 +195,47 @@ var verbStories = []verbStory{
 		}
 		return first(spawns(w, "web", 2), spawns(w, "new", 1))
 	}},
+	{"rollback", applyOther, control.Request{Verb: control.Rollback, Names: []string{"web"}, Number: 1}, func(w *world, out []control.Outcome) string {
+		if s := w.service("web"); s.def.Command[0] != "/bin/web" || w.pins["web"].Number != 1 {
+			return fmt.Sprintf("it runs by %v, pinned to %+v", s.def.Command, w.pins["web"])
+		}
+		return first(message(out, "running, pid "), spawns(w, "web", 3))
+	}},
+	{"rollback of what is stopped", func(w *world) {
+		applyOther(w)
+		stopWeb(w)
+	}, control.Request{Verb: control.Rollback, Names: []string{"web"}, Number: 1}, func(w *world, out []control.Outcome) string {
+		if s := w.service("web"); s.def.Command[0] != "/bin/web" || w.pins["web"].Number != 1 {
+			return fmt.Sprintf("it is defined by %v, pinned to %+v", s.def.Command, w.pins["web"])
+		}
+		return first(message(out, "pinned to snapshot 1"), spawns(w, "web", 2))
+	}},
+	{"apply of what was pinned", func(w *world) {
+		applyOther(w)
+		w.eng.rollback(control.Request{Number: 1}, w.service("web"))
+		w.eng.settle()
+		w.advance(time.Minute)
+	}, control.Request{Verb: control.Apply, Names: []string{"web"}, Unpin: true}, func(w *world, out []control.Outcome) string {
+		if s := w.service("web"); s.def.Command[0] != "/bin/other" || len(w.pins) != 0 {
+			return fmt.Sprintf("it runs by %v, pins %+v", s.def.Command, w.pins)
+		}
+		return spawns(w, "web", 4)
+	}},
+	{"scale up", nil, control.Request{Verb: control.Scale, Names: []string{"copy"}, Number: 4}, func(w *world, out []control.Outcome) string {
+		if w.scales["copy@"] == nil || w.scales["copy@"].Copies != 4 {
+			return fmt.Sprintf("kept is %+v", w.scales)
+		}
+		return first(message(out, "scaled to 4", "running, pid ", "running, pid "), spawns(w, "copy@1", 1), spawns(w, "copy@3", 1), spawns(w, "copy@4", 1))
+	}},
+	{"scale down", func(w *world) { w.ignores["copy@2"] = true }, control.Request{Verb: control.Scale, Names: []string{"copy"}, Number: 0}, func(w *world, out []control.Outcome) string {
+		if left := w.eng.instancesOf("copy"); len(left) > 0 || w.keeper.slots["copy@1"] != nil || w.keeper.slots["copy@2"] != nil {
+			return fmt.Sprintf("%v are left", left)
+		}
+		if len(out) != 3 || !out[1].Done || !out[2].Done {
+			return fmt.Sprintf("outcomes %+v", out)
+		}
+		return ""
+	}},
 	{"run", nil, control.Request{Verb: control.Run, Run: &control.RunSpec{Command: []string{"/bin/x"}}}, func(w *world, out []control.Outcome) string {
 		if w.keeper.slots["run-2"] != nil {
 			return "it runs twice"
@@ -207,6 +254,8 @@ func verbWorld(t *testing.T, story verbStory) *world {
 	w.define("commands", func(s *model.Service) {
 		s.Reload.Command, s.Stop.Command = []string{"/bin/reload"}, []string{"/bin/stop"}
 	})
+	w.template("copy", 2, nil)
+	w.copies["copy@"].Ready.After = time.Second
 	w.commands = func(slot string) {
 		// A stop command makes its service end; all commands end.
 		if slot == "commands/stop" {

@@ -33,6 +33,12 @@ func (e *Engine) status(s *service, changed func(string) bool) control.Status {
 			st.Definition = control.Definition{Path: s.def.Files[0], Changed: s.broken != nil || !s.transient && changed(s.name)}
 		}
 	}
+	if pin, pinned := e.pins[s.name]; pinned {
+		st.Pinned = true
+		// What the file says is not what is in force, and may never have been.
+		file := e.set.Services[s.name]
+		st.Definition.Changed = st.Definition.Changed || file != nil && file != s.def && len(model.Diff(pin.Def, file)) > 0
+	}
 	if s.group != nil {
 		st.Containment = s.group.Kind()
 	} else {
@@ -100,6 +106,7 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 			st.Why = fmt.Sprintf("KILL in %s", max(time.Duration(s.st.Deadline-e.now()), 0).Round(100*time.Millisecond))
 		}
 	}
+	st.Why = join(st.Why, e.pinText(s.name))
 	for _, d := range s.broken {
 		if d.Severity == diag.Error {
 			st.Why = join(st.Why, "the newest definition is broken: "+d.String())
@@ -286,22 +293,4 @@ func (e *Engine) Logs(ctx context.Context, who control.Who, q control.LogQuery, 
 	}
 	q.Names = names
 	return e.ports.Logs.Query(ctx, q, fn)
-}
-
-// Show implements control.Supervisor.
-func (e *Engine) Show(ctx context.Context, who control.Who, name string) (text string, err error) {
-	err = e.inLoop(ctx, func() error {
-		s := e.services[name]
-		if s == nil || s.def == nil {
-			o := unknown(name)
-			return &control.Error{Code: o.Code, Message: "cannot show " + name + ": " + o.Message, Hint: o.Hint}
-		}
-		if !e.may(who, s.def, "log", "") {
-			e.auditRefusal(name, "show", who)
-			return &control.Error{Code: control.NotPermitted, Message: fmt.Sprintf("cannot show %s: not permitted for uid %d", name, who.UID)}
-		}
-		text = e.ports.Definitions.Render(s.def)
-		return nil
-	})
-	return text, err
 }

@@ -65,7 +65,15 @@ type world struct {
 	past     Past // nil: nothing is ever lost
 	lost     bool // the keeper says that its records were
 
-	watched []*watchedPath // by the present engine
+	watched   []*watchedPath  // by the present engine
+	after     time.Duration   // how long what is defined takes to be ready, on our clock
+	missing   map[string]bool // programs that are not there
+	templates map[string]Template
+	copies    map[string]*model.Service // definitions of templates, by template, and of their copies
+	scales    map[string]*state.Scale
+	pins      map[string]Pin
+	kept      map[string][]Version
+	full      bool // the state folder is
 
 	holdLogs bool // what runs wrote stays in their pipes until releaseLogs
 	unlogged []func()
@@ -80,6 +88,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 		pages: map[string][]byte{}, wishes: map[string]state.Wish{}, defs: map[string]*model.Service{},
 		hold: map[string]bool{}, fails: map[string]uint32{},
 		broken: map[string]diag.List{}, groups: map[string]*fakeGroup{}, ignores: map[string]bool{},
+		missing: map[string]bool{}, templates: map[string]Template{}, copies: map[string]*model.Service{},
+		scales: map[string]*state.Scale{}, pins: map[string]Pin{}, kept: map[string][]Version{},
 	}
 	w.keeper = &fakeKeeper{w: w, slots: map[string]*slot{}, refuseOp: -1, held: map[string][]uint64{}}
 	return w
@@ -89,6 +99,7 @@ func (w *world) define(name string, change func(*model.Service)) {
 	def := model.Defaults(model.Daemon, false)
 	def.Name, def.Command, def.Files = name, []string{"/bin/" + name}, []string{"/etc/" + name + ".toml"}
 	def.Restart.Backoff.Jitter = 0
+	def.Ready.After = w.after
 	if change != nil {
 		change(&def)
 	}
@@ -112,6 +123,7 @@ func (w *world) boot() {
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost, KeeperPid: w.keeperPid}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
 		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Paths: fakePaths{w}, Patterns: w.patterns, Setting: w.setting,
+		Layers: fakeLayers{w},
 	})
 	w.eng.aside = func(f func()) { f() }
 	w.eng.timer = time.NewTimer(time.Hour)
@@ -520,6 +532,13 @@ func (c fakeCompiler) Compile(svc *model.Service, _ RunContext) (*Program, error
 func (c fakeCompiler) Command(svc *model.Service, _ []string, run RunContext) (*Program, error) {
 	return c.Compile(svc, run)
 }
+
+func (c fakeCompiler) Check(svc *model.Service) error {
+	if len(svc.Command) > 0 && c.w.missing[svc.Command[0]] {
+		return fmt.Errorf("cannot find program %s", svc.Command[0])
+	}
+	return nil
+}
 func (c fakeCompiler) MayBlock(*model.Service) bool             { return false }
 func (c fakeCompiler) Account(*model.Service) (int, int, error) { return 0, 0, nil }
 
@@ -640,7 +659,10 @@ func (p fakeProcesses) OpenOutput(_, fd int, _ outside.Output) (int, error) { re
 
 type fakeDefinitions struct{ w *world }
 
-func (d fakeDefinitions) Load(map[string]*model.Service) Loaded {
+func (d fakeDefinitions) Load(running map[string]*model.Service) Loaded { return d.Read(running) }
+func (d fakeDefinitions) Take(func(string) bool)                        {}
+
+func (d fakeDefinitions) Read(map[string]*model.Service) Loaded {
 	d.w.port()
 	services := map[string]*model.Service{}
 	for name, def := range d.w.defs {
@@ -648,7 +670,22 @@ func (d fakeDefinitions) Load(map[string]*model.Service) Loaded {
 			services[name] = def
 		}
 	}
-	return Loaded{Services: services, Broken: d.w.broken}
+	for template, t := range d.w.templates {
+		n := t.Scale
+		if scale := d.w.scales[template]; scale != nil {
+			n = scale.Copies
+		}
+		for i := range n {
+			name := fmt.Sprintf("%s%d", template, i+1)
+			if d.w.copies[name] == nil {
+				def := *d.w.copies[template]
+				def.Name, def.Instance, def.Template = name, fmt.Sprint(i+1), template
+				d.w.copies[name] = &def
+			}
+			services[name] = d.w.copies[name]
+		}
+	}
+	return Loaded{Services: services, Broken: d.w.broken, Templates: d.w.templates}
 }
 
 func (d fakeDefinitions) Reread(name string) (*model.Service, diag.List) {
@@ -667,6 +704,76 @@ func (d fakeDefinitions) KeepApplied(m map[string]*model.Service) error {
 	return nil
 }
 func (d fakeDefinitions) Applied() map[string]*model.Service { return d.w.applied }
+
+// template defines a template with so many copies.
+func (w *world) template(base string, copies int, change func(*model.Service)) {
+	w.define(base, change)
+	def := w.defs[base]
+	delete(w.defs, base)
+	for name := range w.copies {
+		if means(base, name) {
+			delete(w.copies, name)
+		}
+	}
+	def.Files = []string{"/etc/" + base + "@.toml"}
+	w.templates[base+"@"], w.copies[base+"@"] = Template{File: def.Files[0], Scale: copies}, def
+}
+
+type fakeLayers struct{ w *world }
+
+var errFull = fmt.Errorf("cannot write /state/layer: %w", syscall.ENOSPC)
+
+func (l fakeLayers) Pins() map[string]Pin { return maps.Clone(l.w.pins) }
+
+func (l fakeLayers) SetPin(name string, p *Pin) error {
+	l.w.port()
+	if l.w.full {
+		return errFull
+	}
+	if p == nil {
+		delete(l.w.pins, name)
+	} else {
+		l.w.pins[name] = *p
+	}
+	l.w.port()
+	return nil
+}
+
+func (l fakeLayers) Scale(template string) *state.Scale { return l.w.scales[template] }
+
+func (l fakeLayers) SetScale(template string, s *state.Scale) error {
+	l.w.port()
+	if l.w.full {
+		return errFull
+	}
+	l.w.scales[template] = s
+	l.w.port()
+	return nil
+}
+
+func (l fakeLayers) Archive(list []Version) error {
+	l.w.port()
+	if l.w.full {
+		return errFull
+	}
+	for _, v := range list {
+		kept := l.w.kept[v.Name]
+		if n := len(kept); n == 0 || len(model.Diff(kept[n-1].Def, v.Def)) > 0 {
+			v.Number = uint64(n + 1)
+			l.w.kept[v.Name] = append(kept, v)
+		}
+	}
+	return nil
+}
+
+func (l fakeLayers) Versions(name string) ([]Version, error) { return l.w.kept[name], nil }
+
+func (l fakeLayers) Version(name string, number uint64) (Version, error) {
+	if n := uint64(len(l.w.kept[name])); number < 1 || number > n {
+		return Version{}, fs.ErrNotExist
+	}
+	return l.w.kept[name][number-1], nil
+}
 
 type fakeWishes struct{ w *world }
 

@@ -132,7 +132,7 @@ func (a *Archive) Keep(list ...Version) error {
 	return nil
 }
 
-// List returns the versions of a service without their definitions, oldest first.
+// List returns the versions of a service, oldest first.
 func (a *Archive) List(name string) ([]Version, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -145,7 +145,6 @@ func (a *Archive) List(name string) ([]Version, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.Definition = nil
 		out = append(out, v)
 	}
 	return out, nil

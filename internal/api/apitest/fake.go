@@ -32,6 +32,8 @@ type Fake struct {
 	requests []control.Request
 	nextPid  int
 
+	// Steps is what Plan answers.
+	Steps []control.PlanStep
 	// Hook, if not nil, may answer a request in the fake's place. It is called
 	// without the lock.
 	Hook func(ctx context.Context, req control.Request) (outcomes []control.Outcome, err error, handled bool)
@@ -360,6 +362,20 @@ func (f *Fake) Why(ctx context.Context, who control.Who, name string) (control.W
 		return control.Why{}, err
 	}
 	return control.Why{Name: name, State: list[0].State, Since: list[0].Since, Text: list[0].Why}, nil
+}
+
+// Plan implements control.Supervisor: nothing has changed.
+func (f *Fake) Plan(ctx context.Context, who control.Who, names []string) (control.Plan, error) {
+	_, err := f.Status(ctx, who, names)
+	return control.Plan{Steps: f.Steps}, err
+}
+
+// Snapshots implements control.Supervisor: a service has the one it runs by.
+func (f *Fake) Snapshots(ctx context.Context, who control.Who, name string) ([]control.Kept, error) {
+	if _, err := f.Status(ctx, who, []string{name}); err != nil {
+		return nil, err
+	}
+	return []control.Kept{{Number: 1, At: Epoch, By: -1, Verb: "boot", Keys: []string{}, InForce: true}}, nil
 }
 
 // Show implements control.Supervisor.

@@ -22,6 +22,7 @@ const (
 	PathActions   = "/v1/actions"
 	PathWait      = "/v1/wait"
 	PathApply     = "/v1/apply"
+	PathPlan      = "/v1/plan"
 	PathShutdown  = "/v1/shutdown"
 	PathRunlevel  = "/v1/runlevel"
 	PathRun       = "/v1/run"
@@ -38,7 +39,7 @@ const MaxBody = 2 << 20
 var ServiceVerbs = []control.Verb{
 	control.Start, control.Stop, control.Restart, control.Reload, control.Enable,
 	control.Disable, control.Clear, control.Signal, control.Pause, control.Resume,
-	control.Release, control.Roll,
+	control.Release, control.Roll, control.Rollback, control.Scale,
 }
 
 // Action is the body of every action. Verb and Names are read by PathActions
@@ -58,6 +59,12 @@ type Action struct {
 	Timeout string `json:"timeout,omitempty"`
 	// Signal is a name with or without SIG, or a number.
 	Signal string `json:"signal,omitempty"`
+	// Number is the snapshot for rollback, and how many copies for scale.
+	Number *int `json:"number,omitempty"`
+	// Reset scales to what the file says.
+	Reset bool `json:"reset,omitempty"`
+	// Unpin lets apply take the files of pinned services again.
+	Unpin bool `json:"unpin,omitempty"`
 }
 
 // Run is the body of PathRun: a transient service.

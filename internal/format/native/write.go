@@ -89,7 +89,7 @@ func (w *writer) line(key, value, path string) {
 	w.b.WriteString(key)
 	w.b.WriteString(" = ")
 	w.b.WriteString(value)
-	if w.opts.Origin {
+	if w.opts.Origin && w.s.Origin != nil {
 		if pos, ok := w.s.Origin[path]; ok {
 			fmt.Fprintf(&w.b, "  # %s", comment(pos))
 		} else {

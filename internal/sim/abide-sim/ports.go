@@ -47,7 +47,9 @@ func (p ports) Busy()           {}
 func (p ports) Say(line string) { p.w.note("the engine says: %s", line) }
 
 // Load reads the definitions on disk.
-func (p ports) Load(map[string]*model.Service) engine.Loaded {
+func (p ports) Load(running map[string]*model.Service) engine.Loaded { return p.Read(running) }
+func (p ports) Take(func(string) bool)                               {}
+func (p ports) Read(map[string]*model.Service) engine.Loaded {
 	sched.Point()
 	return engine.Loaded{Services: maps.Clone(p.w.files), Broken: map[string]diag.List{}}
 }
@@ -158,6 +160,8 @@ func (c compiler) Compile(svc *model.Service, run engine.RunContext) (*engine.Pr
 func (c compiler) Command(svc *model.Service, _ []string, run engine.RunContext) (*engine.Program, error) {
 	return c.Compile(svc, run)
 }
+
+func (c compiler) Check(*model.Service) error { return nil }
 
 // MayBlock is so for services whose environment lies on a network.
 func (c compiler) MayBlock(svc *model.Service) bool { return len(svc.EnvironmentFiles) > 0 }
