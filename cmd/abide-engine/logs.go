@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/abide-project/abide/internal/control"
@@ -82,6 +84,41 @@ func (l logs) Reclaim(path, name string, run uint64, stream engine.Stream) error
 func (l logs) Ended(name string, run uint64, done func()) {
 	if err := l.Manager.Ended(name, run, done); err != nil {
 		done()
+	}
+}
+
+// AwaitLine waits for a line on its way into the logs. Of a run that is under way
+// also what stands there is read, from where a former engine may have written it;
+// a log without stamps does not say whose its lines are.
+func (l logs) AwaitLine(name string, run uint64, spec *model.Log, since time.Time, match func([]byte) bool, done func(string)) func() {
+	cancel := l.Manager.AwaitLine(name, run, match, done)
+	if since.IsZero() || spec.Stamp == model.StampNone && !spec.JSON {
+		return cancel
+	}
+	query := svlog.Query{Lines: -1, Since: since}
+	for _, targets := range [][]model.LogTarget{spec.Stdout, spec.Stderr} {
+		log := svlog.Log{Service: name, Path: svlog.Path(l.dir, name, &model.Log{Stdout: targets})}
+		if log.Path != "" && !slices.Contains(query.Logs, log) {
+			query.Logs = append(query.Logs, log)
+		}
+	}
+	if len(query.Logs) == 0 {
+		return cancel
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	found := errors.New("found")
+	go func() {
+		_ = svlog.Follow(ctx, query, l.Manager, func(r svlog.Record) error {
+			if r.Run != run || r.Stream != "out" && r.Stream != "err" || !match(r.Text) {
+				return nil
+			}
+			done(string(r.Text))
+			return found
+		})
+	}()
+	return func() {
+		stop()
+		cancel()
 	}
 }
 

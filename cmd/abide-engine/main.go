@@ -201,9 +201,9 @@ func serve(f flags) error {
 		Compiler: compiler{run: f.run, c: spawner}, Setting: setting{spawner},
 		Past: evidence{run: f.run, mirror: mirror, groups: groupManager},
 	}
-	paths := watchPaths(lk, mounts, out.Say)
-	defer paths.Close()
-	ports.Paths = paths
+	watcher := watchPaths(lk, mounts, out.Say)
+	defer watcher.Close()
+	ports.Paths, ports.Signs = paths{watcher}, signs{run: f.run}
 	copied := keepMirror(stateDir, boot, f.run, run.ID(), welcome.KeeperPid, out.Say)
 	ports.Layers = layers
 	if copied != nil {

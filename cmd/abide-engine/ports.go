@@ -28,13 +28,17 @@ func (c compiler) Command(svc *model.Service, argv []string, run engine.RunConte
 	return program(c.c.Command(svc, argv, c.context(run)))
 }
 
-func (c compiler) Check(svc *model.Service) error                       { return c.c.Check(svc) }
+func (c compiler) Check(svc *model.Service) error { return c.c.Check(svc) }
+func (c compiler) Expand(svc *model.Service, text string, run uint64) (string, error) {
+	return c.c.Expand(svc, text, run)
+}
+
 func (c compiler) Account(svc *model.Service) (uid, gid int, err error) { return c.c.Account(svc) }
 func (c compiler) MayBlock(svc *model.Service) bool                     { return c.c.MayBlock(svc) }
 
 func (c compiler) context(run engine.RunContext) spawn.Run {
 	return spawn.Run{
-		Number: run.Run, ID: run.RunID, Record: run.Record, Joins: run.Joins,
+		Number: run.Run, ID: run.RunID, Record: run.Record, Joins: run.Joins, Ready: run.Ready,
 		Stdout: stdio(run.Out), Stderr: stdio(run.Err),
 		Scratch: c.run + "/services/" + run.Name, Environment: run.Environment, Stdin: run.Stdin,
 	}

@@ -49,8 +49,9 @@ func main() {
 
 func run(program, report int) int {
 	syscall.CloseOnExec(program)
-	syscall.CloseOnExec(report)
+	report = aside(report)
 	block, errno := read(program)
+	syscall.Close(program)
 	if errno != 0 {
 		return leave(report, prog.ReportNoProgram, errno, exitOther)
 	}
@@ -75,6 +76,19 @@ func run(program, report int) int {
 		}
 	}
 	return leave(report, uint32(op), errno, status)
+}
+
+// aside moves a descriptor out of the way of those that the program makes for the
+// service, whose numbers are small; not so far that the table would have to grow.
+func aside(fd int) int {
+	const above = 60
+	high, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, above)
+	if errno != 0 {
+		syscall.CloseOnExec(fd)
+		return fd
+	}
+	syscall.Close(fd)
+	return int(high)
 }
 
 // read copies the program to memory that is aligned and ours alone.

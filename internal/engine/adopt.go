@@ -147,6 +147,7 @@ func (e *Engine) reconcile(s *service, r Record) {
 		s.info.Last.Run = max(s.info.Last.Run, r.Run)
 	}
 	e.settle()
+	e.dropHeard(s, r)
 	if e.endedUnheard(r, ended) {
 		e.ports.Logs.Note(s.name, r.Run, lastWordsLost)
 	}

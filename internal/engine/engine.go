@@ -68,6 +68,7 @@ type Engine struct {
 	deps     dependencies
 	runlevel runlevel
 	due      dueHeap
+	wakes    wakeHeap
 	timer    *time.Timer
 	armedFor core.Time
 
@@ -127,6 +128,9 @@ func New(opts Options, ports Ports) *Engine {
 	}
 	if ports.Layers == nil {
 		ports.Layers = noLayers{}
+	}
+	if ports.Signs == nil {
+		ports.Signs = noSigns{}
 	}
 	e := &Engine{
 		opts:       opts,

@@ -40,6 +40,8 @@ func (l loopPaths) watch(text string, fn func(), watch func(string, func()) (fun
 	}, nil
 }
 
+func (l loopPaths) Mark(path string) uint64 { return l.port.Mark(path) }
+
 // noPaths watches nothing.
 type noPaths struct{}
 
@@ -47,3 +49,4 @@ func (noPaths) Watch(path string, _ func()) (func(), error) {
 	return nil, fmt.Errorf("cannot watch %s: this abide cannot watch paths on %s", path, runtime.GOOS)
 }
 func (n noPaths) WatchGlob(pattern string, fn func()) (func(), error) { return n.Watch(pattern, fn) }
+func (noPaths) Mark(string) uint64                                    { return 0 }

@@ -35,6 +35,7 @@ type Ports struct {
 	Paths       Paths    // nil: none can be watched
 	Setting     Setting  // nil: a run needs none
 	Layers      Layers   // nil: there is no state folder
+	Signs       Signs    // nil: programs are asked nothing
 }
 
 // Clock is the two times an engine knows, and how it lets time to others.
@@ -174,6 +175,8 @@ type Compiler interface {
 	// Check says why a start of a service would certainly fail: its program is not
 	// there, its user is unknown.
 	Check(svc *model.Service) error
+	// Expand replaces the ${NAME} of a text that is no command, as for a run.
+	Expand(svc *model.Service, text string, run uint64) (string, error)
 	// Account returns the ids a service runs under.
 	Account(svc *model.Service) (uid, gid int, err error)
 }
@@ -187,6 +190,7 @@ type RunContext struct {
 	Err    svlog.Pipe
 	Joins  []string // cgroup.procs files the child enters by writing
 	Record bool
+	Ready  string // FIFO that the program has as its descriptor for readiness, "" if none
 	// Environment is added to the definition's; Stdin is a file that an auxiliary
 	// command reads from, "" for none.
 	Environment []model.EnvVar
@@ -230,6 +234,10 @@ type Logs interface {
 	Detach(name string, run uint64, done func(out, err string))
 	Reclaim(path, name string, run uint64, stream Stream) error
 	Ended(name string, run uint64, done func())
+	// AwaitLine has done called from any goroutine, once or more, when a line that a
+	// run writes from now on matches. Since a time that is not zero the run is under
+	// way: what stands in its logs is looked at as well.
+	AwaitLine(name string, run uint64, spec *model.Log, since time.Time, match func(line []byte) bool, done func(line string)) (cancel func())
 	Configure(name string, spec *model.Log)
 	Note(name string, run uint64, text string)
 	Stats(name string) svlog.Stats
@@ -398,6 +406,23 @@ type Paths interface {
 	Watch(path string, fn func()) (cancel func(), err error)
 	// WatchGlob is Watch for all that a pattern (path.Match) matches.
 	WatchGlob(pattern string, fn func()) (cancel func(), err error)
+	// Mark tells the states of a path apart: 0 while nothing is there, and another
+	// number each time that what is there has changed. It must not block.
+	Mark(path string) uint64
+}
+
+// Signs finds out from outside whether a program is ready, or well. What is told may
+// be told from any goroutine.
+type Signs interface {
+	// TCP and HTTP ask once, see package probe, and give up after timeout.
+	TCP(address string, timeout time.Duration, done func(error)) (cancel func())
+	HTTP(address string, timeout time.Duration, done func(error)) (cancel func())
+	// MakePipe makes the pipe of a run and opens it for reading; AwaitPipe has told
+	// called when a newline is in it (true), which stays there, or nobody can write
+	// one any more. fd is taken over. RemovePipe removes its name.
+	MakePipe(name string, run uint64) (path string, fd int, err error)
+	AwaitPipe(fd int, told func(line bool)) (cancel func(), err error)
+	RemovePipe(name string, run uint64)
 }
 
 // Console is abide's own output.

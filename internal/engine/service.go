@@ -60,6 +60,9 @@ type service struct {
 	builtIn   bool // a target that abide itself defines
 	forgotten bool
 
+	readying *readying    // nil: no sign of readiness is waited for here
+	health   *healthWatch // nil: it is not checked
+
 	acked     uint64 // the last run whose exit the keeper may forget
 	waiters   []*waiter
 	heapIndex int
@@ -296,6 +299,8 @@ func (e *Engine) look(s *service) {
 		s.acked = s.info.Last.Run
 	}
 	e.tidySurroundings(s)
+	e.lookAtReadiness(s)
+	e.lookAtHealth(s)
 	if s.info.Roll != rollNone {
 		e.lookAtRoll(s)
 		return

@@ -62,6 +62,10 @@ func (e *Engine) spawnPrepared(s *service, run uint64) {
 	}
 	s.groupRun, s.strays = run, nil
 	context := e.runContext(s.name, run, pipes, s.group)
+	if err := e.prepareReady(s, run, &context); err != nil {
+		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: %v", s.name, err))
+		return
+	}
 	if e.ports.Compiler.MayBlock(s.def) {
 		e.compileAside(s, run, context, pipes)
 		return
@@ -109,11 +113,13 @@ func (e *Engine) order(s *service, run uint64, program *Program, pipes svlog.Pip
 	if pipes.Err.ReadFD >= 0 {
 		o.Hold = append(o.Hold, Hold{Tag: HoldErr, FD: pipes.Err.ReadFD})
 	}
+	s.holdReady(&o)
 	if err := e.ports.Keeper.Spawn(o); err != nil {
 		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: the keeper does not take the order: %v", s.name, err))
 		return
 	}
 	s.acked = o.AckRun
+	e.heldReady(s)
 }
 
 func (e *Engine) runContext(name string, run uint64, pipes svlog.Pipes, group Group) RunContext {

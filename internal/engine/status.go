@@ -88,6 +88,11 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 			st.Why = "disabled: it runs until it is stopped"
 		}
 		st.Why = join(st.Why, e.elsewhere(s))
+		if text := s.whyUnwell(); text != "" {
+			st.Why = join(st.Why, text)
+		}
+	case core.Starting, core.Finding:
+		st.Why = s.whyNotReady()
 	case core.Down:
 		switch {
 		case s.wish.Released.Pid != 0:

@@ -26,17 +26,17 @@ func (e *Engine) arm(s *service) {
 	}
 }
 
-// setTimer sets the one timer to the earliest deadline. With no deadline there
-// is no timer.
+// setTimer sets the one timer to whatever is due first. With nothing due there is no
+// timer.
 func (e *Engine) setTimer() {
-	if len(e.due) == 0 {
+	at := e.nextTime()
+	if at == 0 {
 		if e.armedFor != 0 {
 			e.timer.Stop()
 			e.armedFor = 0
 		}
 		return
 	}
-	at := e.due[0].st.Deadline
 	if at == e.armedFor {
 		return
 	}
@@ -56,6 +56,7 @@ func (e *Engine) tick() {
 	for _, s := range late {
 		e.feed(s, core.Event{Kind: core.EvTick})
 	}
+	e.wakeUp(now)
 }
 
 // dueHeap orders services by deadline, the earliest first.

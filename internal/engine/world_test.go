@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -62,6 +63,9 @@ type world struct {
 	outputs   []string                // taken by descriptor
 
 	patterns Patterns
+	clock    func() // called when time has passed to what is due
+	verdict  uint32 // wait status of commands that check, see answerCommands
+	sights   *sights
 	past     Past // nil: nothing is ever lost
 	lost     bool // the keeper says that its records were
 
@@ -91,6 +95,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		missing: map[string]bool{}, templates: map[string]Template{}, copies: map[string]*model.Service{},
 		scales: map[string]*state.Scale{}, pins: map[string]Pin{}, kept: map[string][]Version{},
 	}
+	w.sights = newSights(w)
 	w.keeper = &fakeKeeper{w: w, slots: map[string]*slot{}, refuseOp: -1, held: map[string][]uint64{}}
 	return w
 }
@@ -119,10 +124,11 @@ func (w *world) port() {
 // boot starts an engine over what the last one left.
 func (w *world) boot() {
 	w.keeper.outbox, w.post, w.watched = nil, nil, nil
+	w.sights.forget()
 	defer func() { w.boots++ }()
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost, KeeperPid: w.keeperPid}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Paths: fakePaths{w}, Patterns: w.patterns, Setting: w.setting,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Paths: fakePaths{w}, Signs: w.sights, Patterns: w.patterns, Setting: w.setting,
 		Layers: fakeLayers{w},
 	})
 	w.eng.aside = func(f func()) { f() }
@@ -205,10 +211,14 @@ func (w *world) advance(d time.Duration) {
 		if w.eng.done {
 			return
 		}
-		if len(w.eng.due) == 0 || int64(w.eng.due[0].st.Deadline) > end {
+		next := int64(w.eng.nextTime())
+		if next == 0 || next > end {
 			break
 		}
-		w.now = max(w.now, int64(w.eng.due[0].st.Deadline))
+		w.now = max(w.now, next)
+		if w.clock != nil {
+			w.clock()
+		}
 		w.guard(w.eng.tick)
 		if i > 100000 {
 			w.t.Fatal("deadlines without end")
@@ -539,6 +549,10 @@ func (c fakeCompiler) Check(svc *model.Service) error {
 	}
 	return nil
 }
+
+func (c fakeCompiler) Expand(_ *model.Service, text string, _ uint64) (string, error) {
+	return strings.ReplaceAll(text, "${port}", "80"), nil
+}
 func (c fakeCompiler) MayBlock(*model.Service) bool             { return false }
 func (c fakeCompiler) Account(*model.Service) (int, int, error) { return 0, 0, nil }
 
@@ -571,6 +585,9 @@ func (l fakeLogs) Ended(_ string, _ uint64, done func()) {
 		return
 	}
 	done()
+}
+func (l fakeLogs) AwaitLine(name string, run uint64, _ *model.Log, since time.Time, match func([]byte) bool, done func(string)) func() {
+	return l.w.sights.awaitLine(name, run, !since.IsZero(), match, done)
 }
 func (l fakeLogs) Configure(string, *model.Log) {}
 func (l fakeLogs) Note(string, uint64, string)  {}
@@ -877,6 +894,7 @@ type watchedPath struct {
 }
 
 func (p fakePaths) Watch(path string, fn func()) (func(), error) {
+	p.w.port()
 	x := &watchedPath{path, fn}
 	p.w.watched = append(p.w.watched, x)
 	return func() {
@@ -884,6 +902,7 @@ func (p fakePaths) Watch(path string, fn func()) (func(), error) {
 	}, nil
 }
 func (p fakePaths) WatchGlob(pattern string, fn func()) (func(), error) { return p.Watch(pattern, fn) }
+func (p fakePaths) Mark(path string) uint64                             { p.w.port(); return p.w.sights.marks[path] }
 
 // changed tells the engine that something became of a path.
 func (w *world) changed(path string) {

@@ -152,6 +152,27 @@ func (k *compiling) stdio() error {
 	return nil
 }
 
+// ready gives the program the pipe on which it says that it is ready. The number
+// that open returns may be the very one that is asked for, which dup3 refuses: of two
+// descriptors one has another number.
+func (k *compiling) ready() {
+	if k.run.Ready == "" {
+		return
+	}
+	fd := k.svc.Ready.FD
+	n := note{
+		what: fmt.Sprintf("open the pipe for readiness as descriptor %d", fd),
+		hint: "the number must be below the limit nofile",
+	}
+	for i := range 2 {
+		k.open(n, k.run.Ready, oWronly)
+		op := k.call(n, prog.Dup3, prog.Int(0), prog.Int(fd), prog.Int(0))
+		if i == 0 {
+			k.b.Ignore(op)
+		}
+	}
+}
+
 func (k *compiling) direct(name string, fd int, path string, flags int) {
 	n := note{what: fmt.Sprintf("open %s for %s", path, name)}
 	k.open(n, path, flags)

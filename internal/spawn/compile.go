@@ -74,6 +74,7 @@ func (c *Compiler) compile(svc *model.Service, run Run) (*Program, error) {
 	if err := k.stdio(); err != nil {
 		return nil, err
 	}
+	k.ready()
 	k.chroot()
 	k.become()
 	k.call(note{what: "change directory to " + directory, kind: aboutFolder, path: directory}, prog.Chdir, k.text(directory))

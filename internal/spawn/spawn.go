@@ -60,6 +60,9 @@ type Run struct {
 	// Stdin is a file to read from instead of what the definition says; "" is none.
 	// Only auxiliary commands have one.
 	Stdin string
+	// Ready is the FIFO that the program has as descriptor [ready] fd, to say on it
+	// that it is ready; "" if there is none. Somebody must have it open for reading.
+	Ready string
 }
 
 // StdioKind says where a descriptor of a service comes from.
@@ -111,7 +114,17 @@ func (c *Compiler) Command(svc *model.Service, argv []string, run Run) (*Program
 	plain := *svc
 	plain.Shell, plain.Script, plain.Command = false, "", argv
 	plain.Stdin, plain.TTY = model.StdinNull, ""
+	run.Ready = ""
 	return c.compile(&plain, run)
+}
+
+// Expand replaces the ${NAME} of a text that is no command, as in the given run.
+func (c *Compiler) Expand(svc *model.Service, text string, run uint64) (string, error) {
+	id, err := c.identity(svc)
+	if err != nil {
+		return "", err
+	}
+	return model.Expand(text, c.names(svc, run, id))
 }
 
 // Account returns the user and group a service runs under.

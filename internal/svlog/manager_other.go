@@ -72,6 +72,9 @@ func (*Manager) Ended(string, uint64, func()) error { return errSystem }
 // Abandon refuses.
 func (*Manager) Abandon(string, uint64) error { return errSystem }
 
+// AwaitLine waits for ever.
+func (*Manager) AwaitLine(string, uint64, func([]byte) bool, func(string)) func() { return func() {} }
+
 // Configure refuses.
 func (*Manager) Configure(string, *model.Log) error { return errSystem }
 

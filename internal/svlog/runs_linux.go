@@ -39,6 +39,7 @@ type run struct {
 	swept     bool      // found by Sweep
 	abandoned bool      // nobody waits for what others may still write
 	done      []func()
+	await     *lineWatch // nil: nobody waits for a line
 }
 
 // source is one stream of a run.

@@ -241,6 +241,9 @@ func (m *Manager) takeIntoMemory(t *take) (int, bool) {
 
 // deliver carries a take, parks it if it must wait, and then serves the console.
 func (m *Manager) deliver(t *take) {
+	if r := t.src.run; r != nil && r.await != nil && t.kind == takeData && r.await.look(t.src.stream&1, t.bytes) {
+		r.await = nil
+	}
 	if k := m.carry(t); k != nil {
 		m.park(t, k)
 	}

@@ -142,9 +142,12 @@ func (l *logs) Ended(name string, run uint64, done func()) {
 }
 
 func (l *logs) Configure(string, *model.Log) {}
-func (l *logs) Note(string, uint64, string)  {}
-func (l *logs) Stats(string) svlog.Stats     { return svlog.Stats{} }
-func (l *logs) Forget(string)                {}
+func (l *logs) AwaitLine(string, uint64, *model.Log, time.Time, func([]byte) bool, func(string)) func() {
+	return func() {}
+}
+func (l *logs) Note(string, uint64, string) {}
+func (l *logs) Stats(string) svlog.Stats    { return svlog.Stats{} }
+func (l *logs) Forget(string)               {}
 func (l *logs) Query(context.Context, control.LogQuery, func(control.LogRecord) error) error {
 	return nil
 }

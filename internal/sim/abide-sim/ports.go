@@ -161,7 +161,8 @@ func (c compiler) Command(svc *model.Service, _ []string, run engine.RunContext)
 	return c.Compile(svc, run)
 }
 
-func (c compiler) Check(*model.Service) error { return nil }
+func (c compiler) Check(*model.Service) error                                     { return nil }
+func (c compiler) Expand(_ *model.Service, text string, _ uint64) (string, error) { return text, nil }
 
 // MayBlock is so for services whose environment lies on a network.
 func (c compiler) MayBlock(svc *model.Service) bool { return len(svc.EnvironmentFiles) > 0 }

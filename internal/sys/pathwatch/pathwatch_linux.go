@@ -239,7 +239,11 @@ func (w *Watcher) report(err error) {
 // nothing shows.
 type hits map[*watch]bool
 
-func (h hits) look(x *watch) { h[x] = h[x] }
+func (h hits) look(x *watch) {
+	if !h[x] {
+		h[x] = false
+	}
+}
 func (h hits) tell(x *watch) { h[x] = true }
 
 // lookAgain follows what may lead elsewhere by now. It returns whom to tell.
