@@ -92,6 +92,8 @@ func (e *Engine) takeUp(s *service) {
 	e.request = 0
 	e.reconcile(s, r)
 	e.request = request
+	e.deps.wiring.stale[s.name] = true
+	e.deps.dirty = true
 }
 
 // known returns a service by name, also one whose definition is gone while a
@@ -119,7 +121,7 @@ func (e *Engine) reconcile(s *service, r Record) {
 		return
 	}
 	ended := r.Exited && r.Run > s.info.Last.Run
-	if s.node != nil && !e.deps.known && s.adopted && (ended || !r.Live) {
+	if s.adopted && (ended || !r.Live) && (s.node != nil || s.def != nil && hasNeeds(&s.def.Needs)) {
 		// Whether it may start again follows from what became of others.
 		e.orderEvent(s, core.Event{Kind: core.EvHold})
 	}

@@ -457,6 +457,9 @@ func (e *Engine) begin() {
 	e.wire()
 	e.deps.known, e.deps.dirty = true, true
 	for _, s := range e.services {
+		if s.node == nil {
+			e.free(s)
+		}
 		e.inform(s)
 	}
 	if !e.foundBefore() {

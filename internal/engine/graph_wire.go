@@ -158,14 +158,25 @@ func (e *Engine) connect(name string) {
 	e.inform(s)
 }
 
-// disconnect takes a service out of the graph: nothing holds it any more.
+// disconnect takes a service out of the graph.
 func (e *Engine) disconnect(s *service) {
-	if s.node == nil {
+	if s.node != nil {
+		delete(e.deps.byID, s.node.id)
+		s.node = nil
+		e.deps.graph.Remove(s.name)
+	}
+	if e.deps.known {
+		e.free(s)
+	}
+}
+
+// free lets go a service that is no part of the graph: nothing holds it any more, and
+// its turn has come.
+func (e *Engine) free(s *service) {
+	if s.info.Ending != endNone {
+		e.end(s)
 		return
 	}
-	delete(e.deps.byID, s.node.id)
-	s.node = nil
-	e.deps.graph.Remove(s.name)
 	e.obey(s)
 }
 
