@@ -32,21 +32,9 @@ const maxHints = 50
 // judgeNeeds takes services out that can never start, and says why. What one file
 // by itself needs cannot be judged: the others may stand anywhere.
 func (s *Set) judgeNeeds() {
-	n := needs{set: s, copies: map[string][]string{}, level: diag.Error}
-	for name, svc := range s.Services {
-		if len(svc.OnFailure.Start) > 0 || hasNeeds(&svc.Needs) {
-			n.names = append(n.names, name)
-		}
-		if base, instance := model.SplitName(name); instance != "" {
-			n.copies[base] = append(n.copies[base], name)
-		}
-	}
+	n := needsOf(s)
 	if len(n.names) == 0 {
 		return
-	}
-	slices.Sort(n.names)
-	for _, list := range n.copies {
-		slices.Sort(list)
 	}
 	if s.opts.lint {
 		n.level = diag.Warning
@@ -57,6 +45,36 @@ func (s *Set) judgeNeeds() {
 		}
 	}
 	n.cycles()
+}
+
+func needsOf(s *Set) needs {
+	n := needs{set: s, copies: map[string][]string{}, level: diag.Error}
+	for name, svc := range s.Services {
+		if len(svc.OnFailure.Start) > 0 || hasNeeds(&svc.Needs) {
+			n.names = append(n.names, name)
+		}
+		if base, instance := model.SplitName(name); instance != "" {
+			n.copies[base] = append(n.copies[base], name)
+		}
+	}
+	slices.Sort(n.names)
+	for _, list := range n.copies {
+		slices.Sort(list)
+	}
+	return n
+}
+
+// closes tells whether a definition read by itself closes a circle with those
+// known before. Whom it names is not judged: their files may be new as well.
+func closes(svc *model.Service, known map[string]*model.Service) diag.List {
+	if !hasNeeds(&svc.Needs) {
+		return nil
+	}
+	s := &Set{Services: maps.Clone(known), Broken: map[string]diag.List{}}
+	s.Services[svc.Name] = svc
+	n := needsOf(s)
+	n.cycles()
+	return s.Broken[svc.Name]
 }
 
 func hasNeeds(n *model.Needs) bool {

@@ -95,3 +95,23 @@ func TestOneFileIsCheckedWithoutTheOthers(t *testing.T) {
 		}
 	}
 }
+
+// A circle is refused when its last file is read by itself, too.
+func TestADefinitionThatClosesACircleIsNotTakenByItself(t *testing.T) {
+	root := tree(t, map[string]string{
+		"etc/services/a.toml": "command = 'x'\nrequires = ['b']\n",
+		"etc/services/b.toml": "command = 'x'\n",
+	})
+	s := Load(system(root))
+	file := filepath.Join(root, "etc/services/b.toml")
+	write(t, file, "command = 'x'\nwants = ['c', 'a']\n")
+	svc, diags := s.Reread("b")
+	want := "etc/services/a.toml:2:13: error: cannot order a: dependency cycle a requires b (etc/services/a.toml:2:13) -> b wants a (etc/services/b.toml:2:15) [cycle]"
+	if got := messages(diags, root); svc != nil || got != want {
+		t.Errorf("took %v, said %s", svc, got)
+	}
+	write(t, file, "command = 'x'\nwants = ['c']\n")
+	if svc, diags := s.Reread("b"); svc == nil || len(diags) > 0 {
+		t.Errorf("took %v, said %v", svc, diags)
+	}
+}

@@ -111,6 +111,11 @@ func (s *Set) Reread(name string) (*model.Service, diag.List) {
 	s.cache.drop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if svc != nil {
+		if circle := closes(svc, s.known); circle != nil {
+			svc, diags = nil, append(diags, circle...)
+		}
+	}
 	s.inputs[name] = inputs
 	if s.notes == nil {
 		s.notes = map[string]diag.List{}
