@@ -194,11 +194,12 @@ func serve(f flags) error {
 	}, mainService(f), run.Dir, boot, func(err error) { out.Say(fmt.Sprintf("Cannot keep what is applied: %v", err)) })
 
 	spawner := compilerFor(f, welcome, mounts, home)
+	alarms := openAlarms(run.Dir, f.run, boot)
 	ports := engine.Ports{
 		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes, Patterns: patterns{stateDir},
 		Snapshot: snapshot, Requests: requests, History: history, Pending: pending, Console: out, Memory: &memory{},
 		Upgrader: k.upgrader,
-		Compiler: compiler{run: f.run, c: spawner}, Setting: setting{spawner},
+		Compiler: compiler{run: f.run, c: spawner}, Setting: setting{spawner}, Alarms: alarms,
 		Past: evidence{run: f.run, mirror: mirror, groups: groupManager},
 	}
 	watcher := watchPaths(lk, mounts, out.Say)
@@ -210,7 +211,7 @@ func serve(f flags) error {
 		ports.Mirror = copied
 	}
 	eng = engine.New(engine.Options{
-		ID: run.ID(), Run: f.run, State: f.state, Log: f.log, Mode: f.mode, Project: f.root, Names: f.names,
+		ID: run.ID(), Host: spawner.Host, Run: f.run, State: f.state, Log: f.log, Mode: f.mode, Project: f.root, Names: f.names,
 		ExitOnFailure: f.exitOnFailure, Version: version.Version, KeeperPid: welcome.KeeperPid, PID1: welcome.PID1,
 		Follows: welcome.Engines > 1, OnTrial: welcome.OnTrial, RecordsLost: lost, Rung: vspawn.Rung(welcome.Rung).String(),
 		Notes: notes, Shutdown: shutdownLimit(f.mode), Self: own,
@@ -228,7 +229,7 @@ func serve(f flags) error {
 		return err
 	}
 	if !welcome.Unrecorded {
-		files := &runDir{run: run, boot: boot, link: lk, snapshot: snapshot, wishes: wishes, defs: defs, logs: manager, eng: eng,
+		files := &runDir{run: run, boot: boot, link: lk, snapshot: snapshot, alarms: alarms, wishes: wishes, defs: defs, logs: manager, eng: eng,
 			serve: func() {
 				if err := serveControl(server, k.next, out); err != nil {
 					out.Say(fmt.Sprintf("Cannot serve the control socket: %v", err))

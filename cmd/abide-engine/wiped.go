@@ -50,6 +50,7 @@ type runDir struct {
 	boot     string
 	link     *link.Link
 	snapshot *state.Snapshot
+	alarms   *alarms
 	wishes   *state.Wishes
 	defs     *reader
 	logs     *svlog.Manager
@@ -83,6 +84,7 @@ func (r *runDir) rebuild() error {
 	stored := make(chan error, 1)
 	r.eng.Post(func() {
 		r.defs.applied.lost()
+		r.alarms.file.Lost()
 		err := errors.Join(r.snapshot.Rebuild(r.run.Dir, r.boot), r.wishes.Rebuild())
 		r.eng.StoreApplied()
 		stored <- err

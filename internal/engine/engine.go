@@ -28,6 +28,7 @@ type Options struct {
 	Names         []string // up NAME...: only these are wanted
 	ExitOnFailure bool
 	Version       string
+	Host          string // its name
 	KeeperPid     int
 	PID1          bool
 	RecordsLost   bool // the keeper's records of this boot were unusable
@@ -80,6 +81,7 @@ type Engine struct {
 	refusals   map[int]int                   // attempts that were not permitted, by uid
 	notes      map[string]string
 	compress   compressQueue
+	alarms     alarms
 	asked      requests
 	request    uint64 // the request that is being carried out, 0: none
 	because    uint64 // the event of the history that led to what is being done, 0: none
@@ -347,6 +349,9 @@ func (e *Engine) step(s *service, ev core.Event) {
 	for _, a := range acts.All() {
 		e.act(s, a)
 	}
+	if next.Phase == core.Failed && old.Phase != core.Failed {
+		e.alarm(s)
+	}
 	e.arm(s)
 	e.inform(s)
 }
@@ -394,6 +399,7 @@ func (e *Engine) begin() {
 	e.recoverEvents()
 	e.loadRequests()
 	e.loadPatterns()
+	e.loadAlarms()
 	pages := e.loadPages()
 	if e.foundBefore() {
 		e.opts.RecordsLost = false
@@ -476,6 +482,7 @@ func (e *Engine) begin() {
 	}
 	e.judgePatterns()
 	e.resumeRequests()
+	e.resumeAlarms()
 	if e.stopping == nil {
 		e.needAtBoot()
 	}

@@ -36,6 +36,7 @@ type Ports struct {
 	Setting     Setting  // nil: a run needs none
 	Layers      Layers   // nil: there is no state folder
 	Signs       Signs    // nil: programs are asked nothing
+	Alarms      Alarms   // nil: on_failure does nothing
 }
 
 // Clock is the two times an engine knows, and how it lets time to others.
@@ -195,6 +196,18 @@ type RunContext struct {
 	// command reads from, "" for none.
 	Environment []model.EnvVar
 	Stdin       string
+}
+
+// Alarms keeps what on_failure is at across our death, and tells others.
+type Alarms interface {
+	Set(key string, value []byte) error
+	All() map[string][]byte
+	// Write makes a file of lines that a command reads; Remove takes it away.
+	Write(id string, lines []string) (path string, err error)
+	Remove(id string)
+	// Post sends JSON to an address, under an id by which a receiver knows what it was
+	// sent before. After an error, again tells whether another try may succeed.
+	Post(ctx context.Context, address, id string, body []byte) (again bool, err error)
 }
 
 // Setting is what a run needs beside its program.

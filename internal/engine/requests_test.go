@@ -55,7 +55,11 @@ type verbStory struct {
 }
 
 func spawns(w *world, name string, n int) string {
-	if got := w.keeper.slots[name].spawns; got != n {
+	slot := w.keeper.slots[name]
+	if slot == nil {
+		return name + " was never started"
+	}
+	if got := slot.spawns; got != n {
 		return fmt.Sprintf("%s was started %d times, want %d", name, got, n)
 	}
 	return ""

@@ -124,6 +124,7 @@ func (e *Engine) hurry(why string) {
 			e.feedPart(s, core.Event{Kind: core.EvHurry}, 0)
 		}
 	}
+	e.finishIfIdle() // if only alarms are waited for
 }
 
 func (e *Engine) reportStopping() {
@@ -212,6 +213,10 @@ func (e *Engine) finishIfIdle() {
 		if s.busy() {
 			return
 		}
+	}
+	if !sd.hurried && e.alarming() {
+		e.hurryAlarms()
+		return
 	}
 	e.done = true
 	sd.timer.Stop()

@@ -54,6 +54,7 @@ type world struct {
 	hold      map[string]bool   // commands that do not end
 	fails     map[string]uint32 // wait status of commands, by slot
 	setting   Setting
+	alarms    Alarms
 	ignores   map[string]bool
 	said      []string
 	others    map[int]outside.Process // processes that nobody of ours started
@@ -129,7 +130,7 @@ func (w *world) boot() {
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost, KeeperPid: w.keeperPid}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
 		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Paths: fakePaths{w}, Signs: w.sights, Patterns: w.patterns, Setting: w.setting,
-		Layers: fakeLayers{w},
+		Layers: fakeLayers{w}, Alarms: w.alarms,
 	})
 	w.eng.aside = func(f func()) { f() }
 	w.eng.timer = time.NewTimer(time.Hour)
