@@ -32,7 +32,7 @@ func (s setting) ClearOthers(keep func(name string, run uint64) bool) {
 
 func (s setting) RunDirectory(svc *model.Service) string { return s.c.RunDirectory(svc) }
 
-func (s setting) Remove(dir string) error { return spawn.RemoveFolder(dir) }
+func (s setting) Remove(svc *model.Service) error { return s.c.RemoveRunDirectory(svc) }
 
 // thisMachine is what conditions judge.
 type thisMachine struct{ c *spawn.Compiler }

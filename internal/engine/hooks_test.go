@@ -52,7 +52,10 @@ func (f *setting) RunDirectory(svc *model.Service) string {
 	}
 	return "/run/" + svc.Name
 }
-func (f *setting) Remove(dir string) error { f.removed = append(f.removed, dir); return nil }
+func (f *setting) Remove(svc *model.Service) error {
+	f.removed = append(f.removed, f.RunDirectory(svc))
+	return nil
+}
 
 func hook(words ...string) model.Hook { return model.Hook{Command: words} }
 

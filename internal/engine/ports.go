@@ -221,9 +221,9 @@ type Setting interface {
 	Clear(name string, run uint64)
 	ClearOthers(keep func(name string, run uint64) bool)
 	// RunDirectory is the folder that lives as long as the service is up, "" if it
-	// has none. Remove removes it.
+	// has none. Remove removes it if it is the service's.
 	RunDirectory(svc *model.Service) string
-	Remove(dir string) error
+	Remove(svc *model.Service) error
 }
 
 // Stream is an output of a run.

@@ -28,13 +28,13 @@ func (e *Engine) prepare(s *service, run uint64, then func(unmet, reason string)
 	}
 	e.clearPlaced(s)
 	tell := func(err error) {
-		s.placed = run
 		switch {
 		case unmet != "":
 			then(unmet, "")
 		case err != nil:
 			then("", err.Error())
 		default:
+			s.placed = run
 			then("", "")
 		}
 	}
@@ -125,7 +125,7 @@ func (e *Engine) removeRunDirectory(s *service) {
 			return
 		}
 	}
-	if err := places.Remove(dir); err != nil {
+	if err := places.Remove(s.def); err != nil {
 		e.record(s.name, s.st.Run, "state", fmt.Sprintf("cannot remove %s: %v", dir, err), nil)
 	}
 }
@@ -154,7 +154,8 @@ func (e *Engine) takeOverSurroundings() {
 		case s.def == nil || !s.adopted || !surrounded(s.def):
 		case s.busy():
 			s.placed = s.st.Run
-		default:
+		case s.info.Last.Run == s.st.Run && s.st.Run != 0:
+			// The last run has lived, so the folder was made for it.
 			s.tenant = true
 			e.tidySurroundings(s)
 		}

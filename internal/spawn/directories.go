@@ -80,6 +80,20 @@ func (c *Compiler) RunDirectory(svc *model.Service) string {
 	return filepath.Join(c.Bases.Run, directoryName(svc))
 }
 
+// RemoveRunDirectory removes that folder with what is in it and follows no link. One
+// that is not the service's, because somebody has put it there, stays.
+func (c *Compiler) RemoveRunDirectory(svc *model.Service) error {
+	dir := c.RunDirectory(svc)
+	if dir == "" {
+		return nil
+	}
+	id, err := c.identity(svc)
+	if err != nil {
+		return err
+	}
+	return removeFolder(dir, id.uid)
+}
+
 // owner is who a folder is made for, and who makes it.
 type owner struct{ uid, gid, maker int }
 

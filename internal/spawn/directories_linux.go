@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,13 +37,23 @@ func makeFolder(base string, parts []string, mode uint32, who owner) error {
 	return makeLast(at, parts[0], mode, who)
 }
 
-// RemoveFolder removes a folder and what is in it, and follows no link.
-func RemoveFolder(dir string) error {
+// removeFolder removes a folder of a user's and what is in it.
+func removeFolder(dir string, uid int) error {
 	root, err := os.OpenRoot(filepath.Dir(dir))
 	if err != nil {
 		return err
 	}
 	defer root.Close()
+	info, err := root.Lstat(filepath.Base(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(st.Uid) != uid {
+		return nil
+	}
 	return root.RemoveAll(filepath.Base(dir))
 }
 

@@ -2,7 +2,6 @@
 
 package spawn
 
-// RemoveFolder refuses.
-func RemoveFolder(string) error { return errSystem }
+func removeFolder(string, int) error { return errSystem }
 
 func makeFolder(string, []string, uint32, owner) error { return errSystem }
