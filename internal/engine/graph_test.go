@@ -531,6 +531,88 @@ func TestOneOfASetIsEnough(t *testing.T) {
 	}
 }
 
+func TestARollIsNoRestartForDependents(t *testing.T) {
+	w := newWorld(t, 1)
+	w.link("db", nil)
+	w.link("web", func(s *model.Service) { s.Needs.Requires = following("db") })
+	w.boot()
+	w.advance(time.Minute)
+	w.ask(control.Roll, "db")
+	w.advance(time.Minute)
+	if runs := []uint64{w.service("db").st.Run, w.service("web").st.Run}; !slices.Equal(runs, []uint64{2, 1}) {
+		t.Fatalf("runs of db and web: %v\n%s", runs, w.story())
+	}
+	// The run that took its place is the one that is needed.
+	w.keeper.journal = nil
+	w.ask(control.Stop, "db")
+	w.advance(time.Minute)
+	w.expectOrder("-web -db/roll")
+	w.ask(control.Start, "db")
+	w.advance(time.Minute)
+	w.expect("web", "running")
+}
+
+func TestAShutdownDuringARestartEndsInOrder(t *testing.T) {
+	w := newWorld(t, 1)
+	w.link("db", nil)
+	w.link("app", func(s *model.Service) { s.Needs.Requires = following("db") })
+	w.link("web", func(s *model.Service) { s.Needs.Requires = following("app") })
+	w.ignores["web"] = true
+	w.boot()
+	w.advance(time.Minute)
+	w.keeper.journal = nil
+	w.ask(control.Restart, "db")
+	w.expect("web", "stopping")
+	w.guard(func() { w.eng.Shutdown(0, "asked") })
+	w.advance(time.Minute)
+	w.expectOrder("-web -app -db")
+	if !w.eng.done {
+		t.Error("the shutdown has not ended")
+	}
+}
+
+func TestAStartCallsOffAStopWhoseTurnHasNotCome(t *testing.T) {
+	w := newWorld(t, 1)
+	w.chain()
+	w.ignores["web"] = true
+	w.boot()
+	w.advance(time.Minute)
+	w.ask(control.Stop, "db")
+	w.expect("web", "stopping")
+	w.ask(control.Start, "db")
+	w.advance(time.Minute)
+	w.expectLive("db", "app", "web")
+	if runs := []uint64{w.service("db").st.Run, w.service("app").st.Run, w.service("web").st.Run}; !slices.Equal(runs, []uint64{1, 1, 2}) {
+		t.Errorf("runs of db, app and web: %v\n%s", runs, w.story())
+	}
+}
+
+// A chain must not cost the square of its length, nor depth of a stack.
+func TestALongChainStartsAndEnds(t *testing.T) {
+	const length = 1000
+	w := newWorld(t, 1)
+	name := func(i int) string { return fmt.Sprintf("s%04d", i) }
+	for i := range length {
+		w.define(name(i), func(s *model.Service) {
+			if i > 0 {
+				s.Needs.Requires = deps(name(i - 1))
+			}
+		})
+	}
+	w.boot()
+	w.run()
+	w.guard(func() { w.eng.Shutdown(0, "asked") })
+	w.run()
+	if got := len(w.keeper.journal); got != 2*length {
+		t.Fatalf("%d starts and ends, want %d", got, 2*length)
+	}
+	for i := range length {
+		if up, down := w.keeper.journal[i], w.keeper.journal[2*length-1-i]; up != "+"+name(i) || down != "-"+name(i) {
+			t.Fatalf("start %d is %s, end %d from the last is %s", i, up, i, down)
+		}
+	}
+}
+
 // dependencyStory is what happens to services that depend on each other, and what it
 // must come to whatever engines die in between.
 type dependencyStory struct {

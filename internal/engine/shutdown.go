@@ -266,9 +266,18 @@ func (e *Engine) lookAtAll() {
 
 // idle tells whether nothing runs and nothing will by itself.
 func (e *Engine) idle() bool {
+	var waiting []*service
 	for _, s := range e.services {
-		// A condition may come to hold by what others do.
-		if !s.st.AtRest() && (s.waitsForCondition() || e.hopeless(s) == "") {
+		switch {
+		case s.st.AtRest():
+		case s.st.Phase != core.Waiting || s.waitsForCondition():
+			return false // a condition may come to hold by what others do
+		default:
+			waiting = append(waiting, s)
+		}
+	}
+	for _, s := range waiting {
+		if e.hopeless(s) == "" {
 			return false
 		}
 	}
