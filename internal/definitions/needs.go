@@ -1,6 +1,7 @@
 package definitions
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -50,7 +51,7 @@ func (s *Set) judgeNeeds() {
 func needsOf(s *Set) needs {
 	n := needs{set: s, copies: map[string][]string{}, level: diag.Error}
 	for name, svc := range s.Services {
-		if len(svc.OnFailure.Start) > 0 || hasNeeds(&svc.Needs) {
+		if len(svc.OnFailure.Start) > 0 || svc.Needs.Any() {
 			n.names = append(n.names, name)
 		}
 		if base, instance := model.SplitName(name); instance != "" {
@@ -67,7 +68,7 @@ func needsOf(s *Set) needs {
 // closes tells whether a definition read by itself closes a circle with those
 // known before. Whom it names is not judged: their files may be new as well.
 func closes(svc *model.Service, known map[string]*model.Service) diag.List {
-	if !hasNeeds(&svc.Needs) {
+	if !svc.Needs.Any() {
 		return nil
 	}
 	s := &Set{Services: maps.Clone(known), Broken: map[string]diag.List{}}
@@ -75,13 +76,6 @@ func closes(svc *model.Service, known map[string]*model.Service) diag.List {
 	n := needsOf(s)
 	n.cycles()
 	return s.Broken[svc.Name]
-}
-
-func hasNeeds(n *model.Needs) bool {
-	for range edgesOf(n) {
-		return true
-	}
-	return false
 }
 
 // several reports whether what is looked at can hold more than one service.
@@ -204,6 +198,9 @@ func (n *needs) tell(list diag.List, names ...string) {
 
 // cycles refuses services that wait for each other in a circle.
 func (n *needs) cycles() {
+	if n.ordered() {
+		return
+	}
 	g := graph.New()
 	for _, name := range n.names {
 		svc := n.set.Services[name]
@@ -211,13 +208,8 @@ func (n *needs) cycles() {
 			continue
 		}
 		var edges []graph.Edge
-		for _, edge := range edgesOf(&svc.Needs) {
-			if edge.File || edge.Kind != graph.Before && !edge.Kind.Orders() {
-				continue
-			}
-			for _, edge.To = range n.resolve(edge.To) {
-				edges = append(edges, edge)
-			}
+		for edge := range n.waits(svc) {
+			edges = append(edges, edge)
 		}
 		if len(edges) > 0 {
 			g.Define(name, edges)
@@ -242,6 +234,83 @@ func (n *needs) cycles() {
 	for i, list := range lists {
 		n.tell(list, paths[i][1:]...)
 	}
+}
+
+// waits yields the edges that order a service and others, each to one service.
+func (n *needs) waits(svc *model.Service) func(yield func(graph.Edge) bool) {
+	return func(yield func(graph.Edge) bool) {
+		for _, edge := range edgesOf(&svc.Needs) {
+			if edge.File || edge.Kind != graph.Before && !edge.Kind.Orders() {
+				continue
+			}
+			if n.set.Services[edge.To] != nil || len(n.copies[edge.To]) == 0 {
+				if !yield(edge) {
+					return
+				}
+				continue
+			}
+			for _, edge.To = range n.copies[edge.To] {
+				if !yield(edge) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ordered reports whether all services can come one after the other, as they
+// nearly always can: it takes away whoever waits for nobody until none is left.
+func (n *needs) ordered() bool {
+	ids := make(map[string]int32, len(n.names))
+	id := func(name string) int32 {
+		i, ok := ids[name]
+		if !ok {
+			i = int32(len(ids))
+			ids[name] = i
+		}
+		return i
+	}
+	type wait struct{ who, whom int32 }
+	var waits []wait
+	for _, name := range n.names {
+		if svc := n.set.Services[name]; svc != nil {
+			from := id(name)
+			for edge := range n.waits(svc) {
+				w := wait{from, id(edge.To)}
+				if edge.Reverse || edge.Kind == graph.Before {
+					w.who, w.whom = w.whom, w.who
+				}
+				waits = append(waits, w)
+			}
+		}
+	}
+	slices.SortFunc(waits, func(a, b wait) int { return cmp.Compare(a.whom, b.whom) })
+	open := make([]int32, len(ids))  // how many each waits for
+	begin := make([]int32, len(ids)) // where those who wait for it begin in waits
+	for i, w := range slices.Backward(waits) {
+		open[w.who]++
+		begin[w.whom] = int32(i)
+	}
+	var free []int32
+	for i, count := range open {
+		if count == 0 {
+			free = append(free, int32(i))
+		}
+	}
+	gone := 0
+	for ; len(free) > 0; gone++ {
+		last := free[len(free)-1]
+		free = free[:len(free)-1]
+		for _, w := range waits[begin[last]:] {
+			if w.whom != last {
+				break
+			}
+			if open[w.who]--; open[w.who] == 0 {
+				free = append(free, w.who)
+			}
+		}
+	}
+	return gone == len(ids)
 }
 
 // why finds what makes a service wait for another, and where that is said.

@@ -1,11 +1,14 @@
 package definitions
 
 import (
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/abide-project/abide/internal/diag"
+	"github.com/abide-project/abide/internal/graph"
+	"github.com/abide-project/abide/internal/model"
 )
 
 func TestNamesThatNobodyHas(t *testing.T) {
@@ -113,5 +116,52 @@ func TestADefinitionThatClosesACircleIsNotTakenByItself(t *testing.T) {
 	write(t, file, "command = 'x'\nwants = ['c']\n")
 	if svc, diags := s.Reread("b"); svc == nil || len(diags) > 0 {
 		t.Errorf("took %v, said %v", svc, diags)
+	}
+}
+
+// The quick look that spares building a graph must not miss a circle, nor see one
+// where the graph has none.
+func TestTheQuickLookForCirclesAgreesWithTheGraph(t *testing.T) {
+	circles := 0
+	for seed := range uint64(2000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		s := &Set{Services: map[string]*model.Service{}, Broken: map[string]diag.List{}}
+		g := graph.New()
+		name := func() string { return string(rune('a' + r.IntN(6))) }
+		for range 6 {
+			svc := &model.Service{Name: name()}
+			other := []model.Dependency{{Service: name()}}
+			if other[0].Service == svc.Name || s.Services[svc.Name] != nil {
+				continue
+			}
+			edge := graph.Edge{To: other[0].Service}
+			switch r.IntN(6) {
+			case 0:
+				svc.Needs.Requires, edge.Kind = other, graph.Requires
+			case 1:
+				svc.Needs.Before, edge.Kind = other, graph.Before
+			case 2:
+				svc.Needs.WantedBy, edge.Kind, edge.Reverse = other, graph.Wants, true
+			case 3:
+				svc.Needs.AnyOf, edge.Kind = [][]model.Dependency{other}, graph.AnyOf
+			case 4:
+				svc.Needs.Conflicts, edge.Kind = other, graph.Conflicts
+			default:
+				svc.Needs.After, edge.Kind = other, graph.After
+			}
+			s.Services[svc.Name] = svc
+			g.Define(svc.Name, []graph.Edge{edge})
+		}
+		n := needsOf(s)
+		want := len(g.Cycles()) == 0
+		if got := n.ordered(); got != want {
+			t.Fatalf("seed %d: ordered is %v, the graph has the cycles %v", seed, got, g.Cycles())
+		}
+		if !want {
+			circles++
+		}
+	}
+	if circles < 100 || circles > 1900 {
+		t.Errorf("%d of 2000 have circles: that tells little", circles)
 	}
 }

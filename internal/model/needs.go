@@ -16,6 +16,12 @@ type Needs struct {
 	ExcludeAll  []Dependency   // waits while one of these runs, stops nothing (SMF)
 }
 
+// Any reports whether there is a dependency.
+func (n *Needs) Any() bool {
+	return len(n.Requires)+len(n.Wants)+len(n.After)+len(n.Before)+len(n.Conflicts)+len(n.PartOf)+
+		len(n.WantedBy)+len(n.RequiredBy)+len(n.AnyOf)+len(n.OptionalAll)+len(n.ExcludeAll) > 0
+}
+
 // Dependency is one other service, or a file that has to exist.
 type Dependency struct {
 	Service string // "" if File is set
