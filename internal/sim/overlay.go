@@ -163,7 +163,7 @@ func imported(src []byte, name, path string) []byte {
 
 var (
 	packageClause = regexp.MustCompile(`(?m)^package \w+`)
-	rangeOfMap    = regexp.MustCompile(`range (e\.services|set\.Services|set\.Broken|e\.ports\.Snapshot\.All\(\))`)
+	rangeOfMap    = regexp.MustCompile(`range (e\.services|e\.hidden|e\.undefined|e\.pastPages|builtInTargets|pages|given|set\.Services|set\.Broken|e\.ports\.Snapshot\.All\(\))`)
 	loopWait      = "\t\te.setTimer()\n\t\tselect {\n"
 )
 
@@ -184,6 +184,14 @@ func (o *overlay) simulatedTime(name string, src []byte) ([]byte, error) {
 		}
 		wait := "\t\te.setTimer()\n\t\tsimsched.Park(func() bool { return len(e.inbox.wake)+len(e.timer.C)+len(quiet.C) > 0 }, 0)\n\t\tselect {\n"
 		src = bytes.Replace(src, []byte(loopWait), []byte(wait), 1)
+		// Of several that are ready a select takes one by chance.
+		for one, first := range map[string]string{"e.timer.C": "e.inbox.wake", "quiet.C": "e.inbox.wake, e.timer.C"} {
+			from, to := "case <-"+one+":", fmt.Sprintf("case <-simsched.After(%s, len(%s) == 0):", one, strings.ReplaceAll(first, ", ", ")+len("))
+			if bytes.Count(src, []byte(from)) != 1 {
+				return nil, fmt.Errorf("the loop does not wait for %s as it did", one)
+			}
+			src = bytes.Replace(src, []byte(from), []byte(to), 1)
+		}
 	}
 	return imported(src, "simsched", module+"internal/sim/sched"), nil
 }

@@ -285,6 +285,15 @@ func (s *Schedule) Close() {
 // Random is a number for the code under test.
 func Random() uint32 { return present.Rand.Uint32() }
 
+// After is a channel that a select may take from once others are empty: which of
+// several that are ready it takes is chance.
+func After[T any](c <-chan T, empty bool) <-chan T {
+	if !empty {
+		return nil
+	}
+	return c
+}
+
 // InOrder ranges over a map by name: the order of a plain range is another one in
 // each process.
 func InOrder[V any](m map[string]V) iter.Seq2[string, V] {
