@@ -392,7 +392,7 @@ func (e *Engine) wish(s *service, who control.Who, change func(*state.Wish)) {
 	if err := e.ports.Wishes.Set(s.name, w); err != nil {
 		e.complainOnce("wishes", fmt.Sprintf("Cannot keep what operators ask for: %v", err))
 	}
-	s.wish = w
+	s.wish, s.info.Stopped = w, w.Stopped
 	e.inform(s)
 }
 

@@ -45,6 +45,7 @@ const (
 	pageAgain   // it is to be stopped then, and started again
 	pageNamed   // it is wanted because an operator named it
 	pageErred   // its last run, or start, ended in a fault
+	pageStopped // by an operator
 )
 
 // persist writes the service's page. It costs a copy of a few hundred bytes.
@@ -100,6 +101,9 @@ func putPage(p *[pageSize]byte, st *core.State, i *info) {
 	if i.Erred {
 		flags |= pageErred
 	}
+	if i.Stopped {
+		flags |= pageStopped
+	}
 	le.PutUint32(b[60:], flags)
 	le.PutUint64(b[64:], i.Request)
 	le.PutUint64(b[72:], i.Chain)
@@ -140,7 +144,7 @@ func readPage(blob []byte) (core.State, info, error) {
 		},
 		Request: le.Uint64(b[64:]), Gone: flags&pageGone != 0, Chain: le.Uint64(b[72:]),
 		Upheld: int64(le.Uint64(b[80:])), Roll: rollOf(flags),
-		Ending: endingOf(flags), Named: flags&pageNamed != 0, Erred: flags&pageErred != 0,
+		Ending: endingOf(flags), Named: flags&pageNamed != 0, Erred: flags&pageErred != 0, Stopped: flags&pageStopped != 0,
 	}, nil
 }
 

@@ -19,7 +19,7 @@ func somePage(t testing.TB) (core.State, info, []byte) {
 	st, _ := core.Step(&cfg, core.State{}, core.Event{Kind: core.EvStart}, 7)
 	st, _ = core.Step(&cfg, st, core.Event{Kind: core.EvSpawned, Run: 1}, 8)
 	i := info{
-		Since: 1, Began: 2, Pid: 3, SentStep: 4, StartTime: 5, UID: 6, GID: 7, Request: 8, Gone: true, Chain: 12,
+		Since: 1, Began: 2, Pid: 3, SentStep: 4, StartTime: 5, UID: 6, GID: 7, Request: 8, Gone: true, Stopped: true, Chain: 12,
 		Ending: endRestart, Named: true, Erred: true,
 		Last: lastExit{Run: 9, At: 10, Status: 11, Known: true, OOM: true},
 	}

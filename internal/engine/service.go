@@ -80,6 +80,7 @@ type info struct {
 	UID, GID  int32
 	Last      lastExit
 	Request   uint64 // number of the last operator's request that was carried out on it
+	Stopped   bool   // an operator holds it stopped, as its wish says where that could be stored
 	Chain     uint64 // cursor of the last event of the history about it
 	Upheld    int64  // CLOCK_BOOTTIME, ns: since when it is up, if a roll brought this run about; 0: since the run began
 	Roll      rollPart

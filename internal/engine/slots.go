@@ -2,6 +2,7 @@ package engine
 
 import (
 	"strings"
+	"time"
 
 	"github.com/abide-project/abide/internal/core"
 )
@@ -97,6 +98,10 @@ func newer(a, b *service) bool {
 func (e *Engine) inCharge(s, kept *service) {
 	s.slot, s.st, s.info, s.adopted, s.gone = kept.slot, kept.st, kept.info, true, kept.info.Gone
 	s.info.Roll = rollNone
+	if s.info.Stopped && !s.st.Wanted && !s.wish.Stopped {
+		// The disk did not take the wish.
+		s.wish.Stopped, s.wish.At = true, time.Unix(0, s.info.Since)
+	}
 }
 
 // hide makes a half of a roll known. One that is not on its way up is on its way

@@ -122,8 +122,14 @@ func (w *world) define(name string) *model.Service {
 }
 
 // link lets a service depend on another one, never on a later one, so that there is
-// no cycle.
+// no cycle. It stays so: what runs is not ended by a need that it is given later.
 func (w *world) link(d *model.Service) {
+	needs, known := w.needs[d.Name]
+	if known {
+		d.Needs = needs
+		return
+	}
+	defer func() { w.needs[d.Name] = d.Needs }()
 	n := int(d.Name[1] - '0')
 	if n == 0 || !w.chance(w.mood.linked) {
 		return

@@ -26,6 +26,7 @@ type world struct {
 
 	calm   bool // no faults, and services that live
 	mood   mood
+	needs  map[string]model.Needs // by service
 	steps  int
 	failed string
 	recent [50]string
@@ -115,7 +116,7 @@ func (w *world) between(low, high time.Duration) int64 {
 
 func newWorld(seed uint64) *world {
 	w := &world{
-		seed: seed, files: map[string]*model.Service{}, pages: map[string][]byte{}, wishes: map[string]state.Wish{},
+		seed: seed, files: map[string]*model.Service{}, needs: map[string]model.Needs{}, pages: map[string][]byte{}, wishes: map[string]state.Wish{},
 		groups: map[runKey]*group{}, services: map[string]*service{}, digest: 14695981039346656037,
 	}
 	w.s = sched.Begin(seed)
