@@ -193,10 +193,14 @@ func serve(f flags) error {
 		Scale: layers.copies, Build: version.Version,
 	}, mainService(f), run.Dir, boot, func(err error) { out.Say(fmt.Sprintf("Cannot keep what is applied: %v", err)) })
 
+	faults, err := state.LoadFaults(stateDir, boot)
+	if err != nil {
+		out.Say(err.Error())
+	}
 	spawner := compilerFor(f, welcome, mounts, home)
 	alarms := openAlarms(run.Dir, f.run, boot)
 	ports := engine.Ports{
-		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes, Patterns: patterns{stateDir},
+		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes, Patterns: patterns{stateDir}, Faults: faults,
 		Snapshot: snapshot, Requests: requests, History: history, Pending: pending, Console: out, Memory: &memory{},
 		Upgrader: k.upgrader,
 		Compiler: compiler{run: f.run, c: spawner}, Setting: setting{spawner}, Alarms: alarms,

@@ -34,6 +34,7 @@ type Status struct {
 	Containment string     `json:"containment"`
 	Strays      []int      `json:"strays"`
 	Log         LogStatus  `json:"log"`
+	LastOutput  []string   `json:"last_output"` // of a failed service
 }
 
 // Definition says which file a service comes from and whether that file differs

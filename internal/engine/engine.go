@@ -109,6 +109,8 @@ type Engine struct {
 	uid, pid  int
 	detaching int          // released runs whose output nobody takes yet
 	aside     func(func()) // runs what may block outside the loop
+
+	savingFaults bool // at the end of this turn
 }
 
 type pending struct {
@@ -122,6 +124,9 @@ type pending struct {
 
 // New makes an engine over its ports. Nothing happens before Run.
 func New(opts Options, ports Ports) *Engine {
+	if ports.Faults == nil {
+		ports.Faults, _ = state.LoadFaults(nil, "")
+	}
 	if ports.Requests == nil {
 		ports.Requests = forgetful{}
 	}
@@ -340,6 +345,7 @@ func (e *Engine) step(s *service, ev core.Event) {
 	if e.explain(s, old, ev, &acts) {
 		e.persist(s) // the page leads to that event
 	}
+	e.noteFault(s, &old)
 	if ended {
 		e.runEnded(s)
 	}
@@ -481,6 +487,7 @@ func (e *Engine) begin() {
 		e.settle()
 	}
 	e.judgePatterns()
+	e.recallFaults()
 	e.resumeRequests()
 	e.resumeAlarms()
 	if e.stopping == nil {

@@ -31,6 +31,7 @@ type Ports struct {
 	Upgrader    Upgrader // nil: this abide cannot be upgraded in place
 	Past        Past     // nil: records are never lost
 	Mirror      Mirror   // nil: there is none
+	Faults      Faults   // nil: they are forgotten with the engine
 	Patterns    Patterns // nil: for whom [operators] was given is forgotten with the engine
 	Paths       Paths    // nil: none can be watched
 	Setting     Setting  // nil: a run needs none

@@ -52,6 +52,8 @@ type service struct {
 	watching  bool     // for that
 	watches   []func()
 
+	lastOutput []string // of the run with which it failed
+
 	node      *node // its part in the graph, nil if it has none
 	links     links
 	keptPast  past // what its second page holds

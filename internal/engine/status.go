@@ -21,7 +21,7 @@ func (e *Engine) status(s *service, changed func(string) bool) control.Status {
 		State: s.stateName(), Wanted: s.st.Wanted, Enabled: s.enabled(),
 		Pid: int(s.info.Pid), Run: s.st.Run, Since: s.info.since(),
 		Ready: s.st.Phase == core.Running || s.st.Phase == core.Reached, Paused: s.st.Paused, Restarts: s.st.Restarts,
-		WaitingFor: []string{}, Strays: []int{}, Containment: "none",
+		WaitingFor: []string{}, Strays: []int{}, Containment: "none", LastOutput: []string{},
 	}
 	if s.def != nil {
 		st.Kind = s.def.Kind.String()
@@ -83,6 +83,7 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 	case core.Failed:
 		st.Why = s.faultText()
 		st.Fault = st.Why
+		st.LastOutput = append(st.LastOutput, s.lastOutput...)
 	case core.Running:
 		if !s.enabled() {
 			st.Why = "disabled: it runs until it is stopped"
@@ -123,10 +124,7 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 // faultText says what made abide stop trying: the failure itself, and the rule
 // where the failure alone does not explain it.
 func (s *service) faultText() string {
-	what := s.fault
-	if what == "" && s.info.Last.Run != 0 {
-		what = exitText(s.info.Last)
-	}
+	what := s.faultReason()
 	switch s.st.Cause {
 	case core.CauseTask, core.CauseSpawn, core.CauseHook:
 		if what != "" {
@@ -201,12 +199,15 @@ func (e *Engine) Status(ctx context.Context, who control.Who, names []string) (o
 // are everybody's.
 func (e *Engine) seenBy(who control.Who, s *service, changed func(string) bool) control.Status {
 	st := e.status(s, changed)
+	if !e.may(who, s.def, "log", "") {
+		st.LastOutput = []string{}
+	}
 	if e.may(who, s.def, "view", "") {
 		return st
 	}
 	return control.Status{
 		Name: st.Name, Service: st.Service, Instance: st.Instance, Kind: st.Kind, State: st.State, Since: st.Since,
-		WaitingFor: []string{}, Strays: []int{}, Containment: st.Containment,
+		WaitingFor: []string{}, Strays: []int{}, Containment: st.Containment, LastOutput: []string{},
 	}
 }
 

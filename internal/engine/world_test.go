@@ -70,6 +70,10 @@ type world struct {
 	past     Past // nil: nothing is ever lost
 	lost     bool // the keeper says that its records were
 
+	faults   Faults
+	stateDir *state.Dir
+	lines    []control.LogRecord // what is in the logs
+
 	watched   []*watchedPath  // by the present engine
 	after     time.Duration   // how long what is defined takes to be ready, on our clock
 	missing   map[string]bool // programs that are not there
@@ -129,7 +133,7 @@ func (w *world) boot() {
 	defer func() { w.boots++ }()
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost, KeeperPid: w.keeperPid}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
-		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Paths: fakePaths{w}, Signs: w.sights, Patterns: w.patterns, Setting: w.setting,
+		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Paths: fakePaths{w}, Signs: w.sights, Patterns: w.patterns, Faults: w.faults, Setting: w.setting,
 		Layers: fakeLayers{w}, Alarms: w.alarms,
 	})
 	w.eng.aside = func(f func()) { f() }
@@ -596,7 +600,12 @@ func (l fakeLogs) Stats(string) svlog.Stats     { return svlog.Stats{} }
 func (l fakeLogs) Forget(string)                {}
 func (l fakeLogs) Sweep()                       {}
 func (l fakeLogs) Close() error                 { return nil }
-func (l fakeLogs) Query(context.Context, control.LogQuery, func(control.LogRecord) error) error {
+func (l fakeLogs) Query(_ context.Context, _ control.LogQuery, fn func(control.LogRecord) error) error {
+	for _, r := range l.w.lines {
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

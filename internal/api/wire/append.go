@@ -42,7 +42,11 @@ func AppendStatus(b []byte, s *control.Status) []byte {
 	b = appendString(append(b, `],"log":{"path":`...), s.Log.Path)
 	b = strconv.AppendUint(append(b, `,"dropped_bytes":`...), s.Log.DroppedBytes, 10)
 	b = strconv.AppendUint(append(b, `,"dropped_lines":`...), s.Log.DroppedLines, 10)
-	return append(b, "}}"...)
+	b = append(b, `},"last_output":[`...)
+	for i, line := range s.LastOutput {
+		b = appendString(comma(b, i), line)
+	}
+	return append(b, "]}"...)
 }
 
 // AppendLogRecord appends r as a JSON object without a line end.

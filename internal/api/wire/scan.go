@@ -113,6 +113,10 @@ func (s *scanner) status(v *control.Status) {
 		case "log":
 			s.log(&v.Log)
 			bit = 1 << 21
+		case "last_output":
+			v.LastOutput = []string{}
+			s.array(func() { v.LastOutput = append(v.LastOutput, s.str()) })
+			bit = 1 << 22
 		default:
 			s.bad = true
 		}

@@ -25,7 +25,8 @@ func status(t *rapid.T) control.Status {
 		Why: text.Draw(t, "why"), Fault: text.Draw(t, "fault"), Pinned: rapid.Bool().Draw(t, "pinned"),
 		Definition:  control.Definition{Path: text.Draw(t, "path"), Changed: rapid.Bool().Draw(t, "changed")},
 		Containment: text.Draw(t, "containment"), Strays: rapid.SliceOfN(rapid.Int(), 0, 3).Draw(t, "strays"),
-		Log: control.LogStatus{Path: text.Draw(t, "log"), DroppedBytes: rapid.Uint64().Draw(t, "bytes"), DroppedLines: rapid.Uint64().Draw(t, "lines")},
+		LastOutput: rapid.SliceOfN(text, 0, 3).Draw(t, "output"),
+		Log:        control.LogStatus{Path: text.Draw(t, "log"), DroppedBytes: rapid.Uint64().Draw(t, "bytes"), DroppedLines: rapid.Uint64().Draw(t, "lines")},
 	}
 	if rapid.Bool().Draw(t, "exited") {
 		s.LastExit = &control.Exit{Run: rapid.Uint64().Draw(t, "exitrun"), At: moment("at"), Core: rapid.Bool().Draw(t, "core"),
@@ -103,7 +104,7 @@ func TestEmptyListsAreNeverNull(t *testing.T) {
 	if err := json.Unmarshal([]byte(got), &keys); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"waiting_for", "strays"} {
+	for _, key := range []string{"waiting_for", "strays", "last_output"} {
 		if string(keys[key]) != "[]" {
 			t.Errorf("%s is %s, want []", key, keys[key])
 		}
