@@ -380,10 +380,10 @@ func TestValidateExpansionsChecksEveryText(t *testing.T) {
 	hook := Hook{Command: []string{"${PORT}", "${"}}
 	s.Hooks = Hooks{BeforeStart: []Hook{hook}, AfterStart: []Hook{hook}, BeforeStop: []Hook{hook}, AfterStop: []Hook{hook}}
 	s.OnFailure.Command = &hook
-	s.PidFile, s.Credentials = "/${a}", []Credential{{"a", "/${b}"}}
+	s.Credentials = []Credential{{"a", "/${b}"}}
 	s.Ready = Ready{TCP: "${c}", HTTP: "${d}", Exec: []string{"${PORT}", "${"}, File: "${e}"}
 	s.Health = Health{TCP: "${f}", HTTP: "${g}", Exec: []string{"${PORT}", "${"}}
-	if list := ValidateExpansions(&s); len(list.Errors()) != 5+5+2+4+3 {
+	if list := ValidateExpansions(&s); len(list.Errors()) != 5+5+1+4+3 {
 		t.Errorf("got %v", list)
 	}
 }

@@ -331,7 +331,7 @@ func (s *Service) expandable(visit func(key, text string, anyName bool)) {
 		argv("on_failure.command", h.Command)
 	}
 	for _, t := range []struct{ key, text string }{
-		{"directory", s.Directory}, {"pid_file", s.PidFile},
+		{"directory", s.Directory},
 		{"ready.tcp", s.Ready.TCP}, {"ready.http", s.Ready.HTTP}, {"ready.file", s.Ready.File},
 		{"health.tcp", s.Health.TCP}, {"health.http", s.Health.HTTP},
 	} {

@@ -68,7 +68,10 @@ func (r *reader) mode(path string, v *tomltree.Value) (uint32, bool) {
 // ownName is a text in which ${name} and ${instance} are replaced at once.
 func ownName(field func(*model.Service) *string) readFunc {
 	return func(r *reader, path string, v *tomltree.Value) {
-		if s, ok := r.ownText(path, v); ok {
+		s, ok := r.ownText(path, v)
+		if ok && s == "" {
+			r.fail(v.Pos, "bad-value", "leave the key out", "cannot use %s: it is empty", path)
+		} else if ok {
 			*field(r.svc) = s
 		}
 	}
