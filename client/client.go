@@ -287,6 +287,13 @@ func (c *Client) Snapshots(ctx context.Context, name string) (list []Kept, err e
 	return list, err
 }
 
+// Graph returns what services have to do with each other: those with these names
+// and all that they lead to, or all there are.
+func (c *Client) Graph(ctx context.Context, names ...string) (g Graph, err error) {
+	err = c.getJSON(ctx, withNames(wire.PathGraph, nil, names), &g)
+	return g, err
+}
+
 // getJSON asks for a whole answer and decodes it.
 func (c *Client) getJSON(ctx context.Context, path string, into any) error {
 	data, err := c.get(ctx, http.MethodGet, path, nil)

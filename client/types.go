@@ -31,6 +31,12 @@ type (
 	PastRun = control.PastRun
 	// Why explains the state of a service.
 	Why = control.Why
+	// Graph is services and what they have to do with each other.
+	Graph = control.Graph
+	// GraphNode is a service, or a file that one needs.
+	GraphNode = control.GraphNode
+	// GraphEdge is one dependency.
+	GraphEdge = control.GraphEdge
 	// Unmet is one thing that keeps a service from starting.
 	Unmet = control.Unmet
 	// Plan is what Apply would do.

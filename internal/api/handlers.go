@@ -119,6 +119,21 @@ func (s *Server) snapshots(k *call) {
 	k.send(200, list)
 }
 
+func (s *Server) graph(k *call) {
+	g, err := s.sup.Graph(k.r.Context(), k.who, k.query["name"])
+	if err != nil {
+		k.refuse(err)
+		return
+	}
+	if g.Nodes == nil {
+		g.Nodes = []control.GraphNode{}
+	}
+	if g.Edges == nil {
+		g.Edges = []control.GraphEdge{}
+	}
+	k.send(200, g)
+}
+
 func (s *Server) why(k *call) {
 	w, err := s.sup.Why(k.r.Context(), k.who, k.name)
 	if err != nil {

@@ -22,11 +22,12 @@ type options struct {
 	noWait  bool
 	timeout time.Duration
 
-	follow bool
-	lines  int
-	since  string
-	utc    bool
-	state  string // of wait --for, of daemon --state
+	follow              bool
+	lines               int
+	since               string
+	utc                 bool
+	dot, mermaid, times bool
+	state               string // of wait --for, of daemon --state
 
 	unpin bool
 	reset bool
@@ -113,6 +114,13 @@ func eventFlags(f *pflag.FlagSet, o *options) {
 
 func whyFlags(f *pflag.FlagSet, o *options) {
 	f.BoolVar(&o.utc, "utc", false, "show times in UTC")
+	jsonFlag(f, o)
+}
+
+func graphFlags(f *pflag.FlagSet, o *options) {
+	f.BoolVar(&o.dot, "dot", false, "as a graph for dot of Graphviz")
+	f.BoolVar(&o.mermaid, "mermaid", false, "as a diagram for Mermaid")
+	f.BoolVar(&o.times, "times", false, "what each start waited for last, with times")
 	jsonFlag(f, o)
 }
 

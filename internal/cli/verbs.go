@@ -137,6 +137,14 @@ the chain of events behind its state: what happened, what was decided, and what 
 about it ("-> start run 8"), the first cause first. It is read from the history, so it also
 tells what happened before abide was started last.`,
 			example: "abide why web", min: 1, max: 1, complete: completeServices, flags: whyFlags, run: (*app).why},
+		{name: "graph", args: "[NAME...]", group: groupLook,
+			summary: "show what services need, as a tree, for dot or for Mermaid",
+			long: `Below each service stands what it requires, wants or follows, with its state. What stood
+further up already is not unfolded again. With names only those and all they lead to.
+--times shows the critical chain instead: what the service that was ready last (or each one
+named) waited for last, what that waited for, and so on: @ is the time from the start of
+the first of them to readiness, + how long it took itself.`,
+			example: "abide graph --times web", max: -1, complete: completeServices, flags: graphFlags, run: (*app).graph},
 		{name: "history", args: "NAME", group: groupLook,
 			summary: "show the runs of a service: start, end, exit, cause, processor time, memory",
 			long: `One line for each run that the history still knows, the newest last. The memory is that of

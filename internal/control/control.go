@@ -213,6 +213,31 @@ type About struct {
 	Notes       []string `json:"notes"`    // what works only in part here, said once
 }
 
+// Graph is services and what they have to do with each other.
+type Graph struct {
+	Nodes []GraphNode `json:"nodes"` // by name
+	Edges []GraphEdge `json:"edges"`
+}
+
+// GraphNode is a service, or a file that one needs.
+type GraphNode struct {
+	Name  string    `json:"name"`
+	Kind  string    `json:"kind"`  // "daemon", "task", "forking", "target", "file"; "" if it is not defined
+	State string    `json:"state"` // as in Status; of a file "present" or "absent"
+	Began time.Time `json:"began"` // its present or last run; zero if there was none
+	Ready time.Time `json:"ready"` // when it was ready last
+}
+
+// GraphEdge is one dependency. It stands at From and points to what that needs,
+// follows or avoids.
+type GraphEdge struct {
+	From    string `json:"from"`
+	To      string `json:"to"`
+	Kind    string `json:"kind"`    // the key: "requires"
+	Until   string `json:"until"`   // "started", "ready", "finished"
+	Restart string `json:"restart"` // "none", "error", "restart", "reload"
+}
+
 // Supervisor is an engine as its clients see it. Every method may be called from
 // any goroutine and judges Who itself.
 type Supervisor interface {
@@ -242,6 +267,10 @@ type Supervisor interface {
 	// Snapshots returns the definitions of a service that were in force, the oldest
 	// first.
 	Snapshots(ctx context.Context, who Who, name string) ([]Kept, error)
+	// Graph returns what services have to do with each other: those with these names
+	// and all that they lead to, or all there are. What the asker may not see is
+	// left out.
+	Graph(ctx context.Context, who Who, names []string) (Graph, error)
 	// Show returns a service as native TOML with comments that name origins.
 	Show(ctx context.Context, who Who, name string) (string, error)
 }

@@ -236,11 +236,12 @@ func (n *needs) cycles() {
 	}
 }
 
-// waits yields the edges that order a service and others, each to one service.
+// waits yields the edges of a service that must not lead in a circle, each to one
+// service.
 func (n *needs) waits(svc *model.Service) func(yield func(graph.Edge) bool) {
 	return func(yield func(graph.Edge) bool) {
 		for _, edge := range edgesOf(&svc.Needs) {
-			if edge.File || edge.Kind != graph.Before && !edge.Kind.Orders() {
+			if edge.File || !leads(edge.Kind) {
 				continue
 			}
 			if n.set.Services[edge.To] != nil || len(n.copies[edge.To]) == 0 {
@@ -313,6 +314,9 @@ func (n *needs) ordered() bool {
 	return gone == len(ids)
 }
 
+// leads tells whether edges of a kind must not lead back to where they came from.
+func leads(k graph.Kind) bool { return k.Orders() || k == graph.Before || k == graph.PartOf }
+
 // why finds what makes a service wait for another, and where that is said.
 func (n *needs) why(from, to string) (word string, at diag.Pos) {
 	for _, end := range []struct {
@@ -325,7 +329,7 @@ func (n *needs) why(from, to string) (word string, at diag.Pos) {
 		}
 		for key, edge := range edgesOf(&svc.Needs) {
 			reverse := edge.Reverse || edge.Kind == graph.Before
-			if reverse != end.reverse || !reverse && !edge.Kind.Orders() || edge.File || !slices.Contains(n.resolve(edge.To), end.of) {
+			if reverse != end.reverse || !leads(edge.Kind) || edge.File || !slices.Contains(n.resolve(edge.To), end.of) {
 				continue
 			}
 			if edge.Kind == graph.Before {

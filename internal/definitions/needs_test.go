@@ -83,6 +83,24 @@ etc/services/t@.toml:3:10: error: cannot order t@2: dependency cycle t@2 wants h
 	}
 }
 
+// Each of them would end and start again because the one before it did, for ever.
+func TestACircleOfPartsIsRefused(t *testing.T) {
+	root := tree(t, map[string]string{
+		"etc/services/a.toml":    "command = 'x'\npart_of = ['b']\n",
+		"etc/services/b.toml":    "command = 'x'\npart_of = ['a']\n",
+		"etc/services/main.toml": "command = 'x'\nrequires = ['part']\n",
+		"etc/services/part.toml": "command = 'x'\npart_of = ['main']\n",
+	})
+	s := Load(system(root))
+	want := "etc/services/a.toml:2:12: error: cannot order a: dependency cycle a part_of b (etc/services/a.toml:2:12) -> b part_of a (etc/services/b.toml:2:12) [cycle]"
+	if got := messages(s.Diags, root); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if names(s) != "main part" {
+		t.Errorf("services %s", names(s))
+	}
+}
+
 // Whoever checks one file has the others elsewhere.
 func TestOneFileIsCheckedWithoutTheOthers(t *testing.T) {
 	root := tree(t, map[string]string{

@@ -301,3 +301,15 @@ func (g *Graph) cut(list *[]int32, i int32, moved func(*edge, int32)) {
 	moved(&g.edges[l[i]], i)
 	*list = l[:last]
 }
+
+// Edges returns the edges that stand at id, wherever they were given.
+func (g *Graph) Edges(id ID) []Edge {
+	n := &g.nodes[id]
+	out := make([]Edge, 0, len(n.out))
+	for _, at := range n.out {
+		e := &g.edges[at]
+		to := &g.nodes[e.to]
+		out = append(out, Edge{To: to.name, File: to.file, Kind: e.kind, Until: e.until, Level: e.level, Set: max(int(e.set), 0)})
+	}
+	return out
+}

@@ -18,7 +18,7 @@ type Move struct {
 }
 
 // Plan returns what would follow from a change if every start and end succeeded,
-// in the order in which it would happen. The graph is left as it is. What is on
+// in the order in which it would happen, by names within a round. The graph is left as it is. What is on
 // its way at the moment counts as arrived.
 func (g *Graph) Plan(c Change) []Move {
 	p := planner{g: g.clone(), why: map[ID]Order{}}
@@ -52,6 +52,12 @@ func (g *Graph) Plan(c Change) []Move {
 		p.why[id] = Order{Allow, None}
 	}
 	p.run()
+	slices.SortStableFunc(p.moves, func(a, b Move) int {
+		if a.Round != b.Round {
+			return a.Round - b.Round
+		}
+		return g.byNames(a.ID, b.ID)
+	})
 	return p.moves
 }
 

@@ -2,6 +2,8 @@ package graph
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -10,10 +12,11 @@ import (
 func build(t testing.TB, edges map[string][]Edge) *Graph {
 	t.Helper()
 	g := New()
-	for name, list := range edges {
-		g.Define(name, list)
+	names := slices.Sorted(maps.Keys(edges))
+	for _, name := range names {
+		g.Define(name, edges[name])
 	}
-	for name := range edges {
+	for _, name := range names {
 		id, _ := g.Lookup(name)
 		g.Set(id, Fact{Status: Off})
 	}

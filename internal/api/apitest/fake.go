@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -376,6 +377,24 @@ func (f *Fake) Snapshots(ctx context.Context, who control.Who, name string) ([]c
 		return nil, err
 	}
 	return []control.Kept{{Number: 1, At: Epoch, By: -1, Verb: "boot", Keys: []string{}, InForce: true}}, nil
+}
+
+// Graph implements control.Supervisor: each service requires the one before it by
+// name and was ready a second after it.
+func (f *Fake) Graph(ctx context.Context, who control.Who, names []string) (g control.Graph, err error) {
+	list, err := f.Status(ctx, who, names)
+	if err != nil {
+		return g, err
+	}
+	slices.SortFunc(list, func(a, b control.Status) int { return strings.Compare(a.Name, b.Name) })
+	for i, s := range list {
+		began := time.Date(2026, 11, 22, 16, 0, i, 0, time.UTC)
+		g.Nodes = append(g.Nodes, control.GraphNode{Name: s.Name, Kind: "daemon", State: s.State, Began: began, Ready: began.Add(time.Second)})
+		if i > 0 {
+			g.Edges = append(g.Edges, control.GraphEdge{From: s.Name, To: list[i-1].Name, Kind: "requires", Until: "ready", Restart: "none"})
+		}
+	}
+	return g, nil
 }
 
 // Show implements control.Supervisor.

@@ -30,6 +30,7 @@ const (
 	PathUpgrade   = "/v1/upgrade"
 	PathEvents    = "/v1/events"
 	PathLogs      = "/v1/logs"
+	PathGraph     = "/v1/graph"
 )
 
 // MaxBody is the largest request body in bytes: ten thousand names and some.
