@@ -298,8 +298,8 @@ func (e *Engine) settleQueue() {
 		}
 		e.because = p.because
 		e.step(s, p.ev)
-		if p.ends {
-			e.obey(s)
+		if p.ends || p.ev.Kind == core.EvHold || p.ev.Kind == core.EvAllow {
+			e.hold(s)
 		}
 		if !s.touched {
 			s.touched = true

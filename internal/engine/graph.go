@@ -242,8 +242,8 @@ func (e *Engine) consult() {
 	d.orders = d.orders[:0]
 	// Desire spreads to its end before anything else is done.
 	for d.dirty {
-		e.wire()
 		d.dirty = false
+		e.wire()
 		d.graph.Settle(func(id graph.ID, o graph.Order) {
 			s := d.byID[id]
 			switch {
@@ -252,6 +252,10 @@ func (e *Engine) consult() {
 				e.because = e.chainOf(o.By)
 				e.feedPart(s, core.Event{Kind: core.EvNeed}, 0)
 			default:
+				switch o.Kind {
+				case graph.Allow, graph.Hold, graph.HoldAndEnd:
+					s.node.verdict = o.Kind // the last one counts
+				}
 				d.orders = append(d.orders, graphOrder{s, o})
 			}
 		})
@@ -268,8 +272,9 @@ func (e *Engine) consult() {
 		}
 		switch o.Kind {
 		case graph.Allow, graph.Hold, graph.HoldAndEnd:
-			s.node.verdict = o.Kind
-			e.obey(s)
+			if o.Kind == s.node.verdict {
+				e.obey(s)
+			}
 		case graph.End:
 			e.end(s)
 		case graph.Displace:
@@ -293,16 +298,25 @@ func (e *Engine) chainOf(id graph.ID) uint64 {
 // brought down is held as well: should it end by itself meanwhile, it must not start
 // again.
 func (e *Engine) obey(s *service) {
-	verdict := graph.Allow
-	if s.node != nil {
-		verdict = s.node.verdict
-	}
-	held := verdict != graph.Allow || s.info.Ending != endNone || e.stopping != nil
+	ends := s.node != nil && s.node.verdict == graph.HoldAndEnd
 	switch {
-	case verdict == graph.HoldAndEnd && (s.info.Ending == endStop || e.stopping != nil):
+	case ends && (s.info.Ending == endStop || e.stopping != nil):
 		e.end(s)
-	case verdict == graph.HoldAndEnd:
+	case ends:
 		e.orderEvent(s, core.Event{Kind: core.EvHold, Must: true})
+	default:
+		e.hold(s)
+	}
+}
+
+// hold holds a service or lets it go. It is done again when that was stepped: the
+// graph may have changed its mind meanwhile.
+func (e *Engine) hold(s *service) {
+	if !e.deps.known {
+		return
+	}
+	held := s.node != nil && s.node.verdict != graph.Allow || s.info.Ending != endNone || e.stopping != nil
+	switch {
 	case held && !s.st.Held:
 		e.orderEvent(s, core.Event{Kind: core.EvHold})
 	case !held && s.st.Held:

@@ -194,6 +194,7 @@ func (e *Engine) handNode(s, next *service) {
 	}
 	e.deps.byID[next.node.id] = next
 	e.inform(next)
+	e.hold(next)
 }
 
 // edges are what a definition says about others, and the names that it uses.
