@@ -22,16 +22,15 @@ func (s *service) waitsForCondition() bool {
 // more: changes of its paths start it.
 func (e *Engine) watchConditions(s *service) {
 	if !s.waitsForCondition() {
-		for _, cancel := range s.watches {
-			cancel()
-		}
-		s.watches, s.condition, s.watching = nil, "", false
+		s.unwatch()
+		s.condition = ""
 		return
 	}
-	if s.watching || s.def == nil || e.ports.Setting == nil {
+	if s.watched == s.def || e.ports.Setting == nil {
 		return
 	}
-	s.watching = true
+	s.unwatch()
+	s.watched = s.def
 	changed := func() { e.conditionChanged(s) }
 	for _, path := range append(s.def.Conditions.PathExists, s.def.Conditions.PathMissing...) {
 		cancel, err := e.ports.Paths.WatchGlob(path, changed)
@@ -43,6 +42,13 @@ func (e *Engine) watchConditions(s *service) {
 	}
 	// It may have changed before it was watched.
 	e.Post(changed)
+}
+
+func (s *service) unwatch() {
+	for _, cancel := range s.watches {
+		cancel()
+	}
+	s.watches, s.watched = nil, nil
 }
 
 // conditionChanged looks again at the conditions of a service that waits for one.

@@ -478,7 +478,7 @@ func (e *Engine) begin() {
 		e.noteFound()
 	}
 	e.drainAgain()
-	e.takeOverSurroundings()
+	e.takeOverSetting()
 	e.record("", 0, "abide", fmt.Sprintf("engine %s is in charge of %d services", e.opts.Version, len(e.services)), nil)
 	e.endUpgrade(e.own[upgradePage])
 	if resumed {

@@ -348,7 +348,7 @@ func TestAServiceWaitsForItsConditions(t *testing.T) {
 		w.ask(control.Clear, "web")
 		w.advance(time.Minute)
 		w.expect("web", "running")
-		if len(w.keeper.orders) == 0 || w.service("web").condition != "" || w.service("web").watching {
+		if len(w.keeper.orders) == 0 || w.service("web").condition != "" || w.service("web").watched != nil {
 			t.Error("it is watched although it runs")
 		}
 	}

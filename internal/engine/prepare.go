@@ -14,7 +14,7 @@ import (
 // not hold, or why it failed, unless the start was given up meanwhile.
 func (e *Engine) prepare(s *service, run uint64, then func(unmet, reason string)) {
 	s.refusal = 0
-	if e.ports.Setting == nil || !surrounded(s.def) {
+	if !e.needsSetting(s.def) {
 		then("", "")
 		return
 	}
@@ -29,6 +29,8 @@ func (e *Engine) prepare(s *service, run uint64, then func(unmet, reason string)
 	e.clearPlaced(s)
 	tell := func(err error) {
 		switch {
+		case unmet != "" && s.info.Roll != rollNone:
+			then("", "a condition does not hold: "+unmet) // a roll does not wait
 		case unmet != "":
 			then(unmet, "")
 		case err != nil:
@@ -52,8 +54,12 @@ func (e *Engine) prepare(s *service, run uint64, then func(unmet, reason string)
 	})
 }
 
-// surrounded tells whether a definition asks for more than a program.
-func surrounded(def *model.Service) bool {
+// needsSetting tells whether a definition asks for more than a program.
+func (e *Engine) needsSetting(def *model.Service) bool {
+	return e.ports.Setting != nil && asksForSetting(def)
+}
+
+func asksForSetting(def *model.Service) bool {
 	return def.Conditions.Any() || len(def.Credentials) > 0 || def.Directories != (model.Directories{})
 }
 
@@ -90,9 +96,9 @@ func (e *Engine) slowly(s *service, still func() bool, work func(), then func(la
 	})
 }
 
-// tidySurroundings removes what was made for a run that is over, and what was made
+// tidySetting removes what was made for a run that is over, and what was made
 // for a service that has come to rest.
-func (e *Engine) tidySurroundings(s *service) {
+func (e *Engine) tidySetting(s *service) {
 	places := e.ports.Setting
 	if places == nil || s.busy() {
 		return
@@ -130,9 +136,9 @@ func (e *Engine) removeRunDirectory(s *service) {
 	}
 }
 
-// takeOverSurroundings finds what former engines made: of runs that are over nothing
+// takeOverSetting finds what former engines made: of runs that are over nothing
 // may be left.
-func (e *Engine) takeOverSurroundings() {
+func (e *Engine) takeOverSetting() {
 	places := e.ports.Setting
 	if places == nil {
 		return
@@ -151,13 +157,13 @@ func (e *Engine) takeOverSurroundings() {
 	places.ClearOthers(func(name string, run uint64) bool { return slices.Contains(placed[name], run) })
 	for s := range e.everyRun {
 		switch {
-		case s.def == nil || !s.adopted || !surrounded(s.def):
+		case s.def == nil || !s.adopted || !asksForSetting(s.def):
 		case s.busy():
 			s.placed = s.st.Run
 		case s.info.Last.Run == s.st.Run && s.st.Run != 0:
 			// The last run has lived, so the folder was made for it.
 			s.tenant = true
-			e.tidySurroundings(s)
+			e.tidySetting(s)
 		}
 	}
 }

@@ -45,11 +45,11 @@ type service struct {
 	refusal   int    // what a shell would exit with for that, 0 if nobody says
 	reading   bool   // a goroutine reads its files
 
-	hooks     *hookRun // on their way
-	placed    uint64   // the run that credentials and directories were made for, 0: none
-	tenant    bool     // its run directory may be there
-	condition string   // that it waits for
-	watching  bool     // for that
+	hooks     *hookRun       // on their way
+	placed    uint64         // the run that credentials and directories were made for, 0: none
+	tenant    bool           // its run directory may be there
+	condition string         // that it waits for
+	watched   *model.Service // its conditions of this definition are
 	watches   []func()
 
 	lastOutput []string // of the run with which it failed
@@ -301,7 +301,7 @@ func (e *Engine) look(s *service) {
 		_ = e.ports.Keeper.Ack(s.slot, s.info.Last.Run)
 		s.acked = s.info.Last.Run
 	}
-	e.tidySurroundings(s)
+	e.tidySetting(s)
 	e.lookAtReadiness(s)
 	e.lookAtHealth(s)
 	if s.info.Roll != rollNone {

@@ -26,8 +26,8 @@ func (e *Engine) spawn(s *service, run uint64) {
 		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: %s", s.name, text))
 		return
 	}
-	if s.cfg.Hooks[core.BeforeStart] {
-		e.spawnPrepared(s, run) // its surroundings were made before its hooks ran
+	if s.cfg.Hooks[core.BeforeStart] || !e.needsSetting(s.def) {
+		e.spawnPrepared(s, run) // what it needs was made before its hooks ran
 		return
 	}
 	e.prepare(s, run, func(unmet, reason string) {
