@@ -105,7 +105,12 @@ func (s *service) heldDown() bool {
 
 func factStatus(s *service) graph.Status {
 	switch s.st.Phase {
-	case core.Delaying, core.Waiting:
+	case core.Delaying:
+		return graph.Coming
+	case core.Waiting:
+		if s.waitsForCondition() {
+			return graph.Failed // as far as others go: it is not coming by itself
+		}
 		return graph.Coming
 	case core.Preparing, core.Spawning:
 		return graph.Starting

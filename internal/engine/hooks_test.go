@@ -373,3 +373,22 @@ func TestWhatCannotBeMadeForARunIsAFailedStart(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatWaitsForAConditionIsNotComingForOthers(t *testing.T) {
+	w := newWorld(t, 1)
+	places := &setting{w: w, made: map[string]int{}, unmet: "/etc/shop.conf does not exist"}
+	w.setting = places
+	w.define("shop", func(s *model.Service) { s.Conditions.PathExists = []string{"/etc/shop.conf"} })
+	w.define("soft", func(s *model.Service) { s.Needs.Wants = []model.Dependency{{Service: "shop"}} })
+	w.define("hard", func(s *model.Service) { s.Needs.Requires = []model.Dependency{{Service: "shop"}} })
+	w.boot()
+	w.advance(time.Minute)
+	w.expect("shop", "waiting")
+	w.expect("soft", "running")
+	w.expect("hard", "waiting")
+	places.unmet = ""
+	w.ask(control.Start, "shop")
+	w.advance(time.Minute)
+	w.expect("shop", "running")
+	w.expect("hard", "running")
+}

@@ -98,6 +98,9 @@ func (e *Engine) resumeAlarms() {
 			e.gather(name, a)
 		}
 	}
+	if _, before := e.own[bootPage]; !before {
+		return // what failed before abide was started was told then
+	}
 	for _, name := range sortedKeys(e.services) {
 		s := e.services[name]
 		a := e.alarms.now[name]

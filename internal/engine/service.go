@@ -328,6 +328,7 @@ func (e *Engine) checkWaiters(s *service) {
 func (e *Engine) forget(s *service) {
 	delete(e.services, s.name)
 	s.forgotten = true
+	s.unwatch()
 	e.unwire(s)
 	e.rewire(s.name)
 	s.claim = 0
