@@ -39,7 +39,19 @@ func (w *world) look() map[string]sight {
 // randomChange changes the files of the world.
 func (w *world) randomChange() {
 	name := fmt.Sprintf("s%d", w.rand.IntN(6))
-	switch w.rand.IntN(8) {
+	switch w.rand.IntN(10) {
+	case 8:
+		delete(w.broken, name)
+		w.define(name, func(s *model.Service) {
+			s.Kind, s.Restart.When = model.Task, model.RestartNever
+			s.Command = []string{fmt.Sprint("/bin/task", w.rand.IntN(2))}
+		})
+	case 9:
+		delete(w.broken, name)
+		w.define(name, func(s *model.Service) {
+			s.Command = []string{fmt.Sprint("/bin/", w.rand.IntN(2))}
+			s.Hooks.BeforeStart = []model.Hook{{Command: []string{"/bin/hook"}, Timeout: time.Minute}}
+		})
 	case 0:
 		delete(w.defs, name)
 		delete(w.broken, name)
@@ -72,7 +84,10 @@ func (w *world) randomDeed() {
 		return
 	}
 	name := names[w.rand.IntN(len(names))]
-	switch w.rand.IntN(6) {
+	switch w.rand.IntN(7) {
+	case 6:
+		w.keeper.end(name, 0)
+		w.run()
 	case 0:
 		w.ask(control.Stop, name)
 	case 1:
@@ -118,6 +133,7 @@ func TestApplyDoesWhatPlanShowsAndNothingElse(t *testing.T) {
 	for seed := range uint64(60) {
 		w := newWorld(t, seed)
 		w.after = time.Second
+		w.commands = func(slot string) { w.keeper.end(slot, 0) }
 		w.rand = rand.New(rand.NewPCG(seed, 9))
 		for range 6 {
 			w.randomChange()

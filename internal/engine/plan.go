@@ -165,17 +165,28 @@ func foresee(def *model.Service, st core.State, ev core.Event, now core.Time) st
 	cfg := configure(def)
 	next, acts := core.Step(&cfg, st, ev, max(now, 1))
 	for _, a := range acts.All() {
-		if a.Kind == core.ActSpawn {
+		if a.Kind == core.ActSpawn || a.Kind == core.ActHook && a.Hook == core.BeforeStart {
 			return control.WillStart
 		}
 	}
 	switch {
+	case next.Phase == core.Waiting && st.Phase != core.Waiting, next.Phase == core.Reached && st.Phase != core.Reached:
+		return control.WillStart // once the graph lets it; a target has no process
 	case next.PendingRestart && !st.PendingRestart:
 		return control.WillRestart
-	case st.Wanted && !next.Wanted && (st.Live() || st.Phase == core.Spawning || st.Phase == core.Cleaning):
+	case st.Wanted && !next.Wanted && !idle(st.Phase):
 		return control.WillStop
 	}
 	return control.WillNothing
+}
+
+// idle tells whether nothing of a service in this phase runs.
+func idle(p core.Phase) bool {
+	switch p {
+	case core.Down, core.Finished, core.Failed, core.Delaying, core.Waiting:
+		return true
+	}
+	return false
 }
 
 // rank orders the steps of a plan: what makes room comes first.
