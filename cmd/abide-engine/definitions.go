@@ -114,6 +114,8 @@ func (r *reader) Changed(name string) bool {
 	return !r.isMain(name) && r.current().Changed(name)
 }
 
+func (r *reader) Known(name string) *model.Service { return r.current().Known(name) }
+
 func (r *reader) Look() func(name string) bool {
 	look := r.current().Look()
 	return func(name string) bool { return !r.isMain(name) && look.Changed(name) }

@@ -159,6 +159,14 @@ func (s *Set) read(name string) (*model.Service, diag.List, []input) {
 	return svc, diags, fresh.inputs[name]
 }
 
+// Known is the definition of name that Changed compares the files with, nil if there
+// is none.
+func (s *Set) Known(name string) *model.Service {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known[name]
+}
+
 // Changed reports whether the definition of name differs from what was last read
 // of it. While its files are untouched that costs a few stat calls; a file that
 // was touched is read. For many services at once, Look is cheaper.

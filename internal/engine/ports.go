@@ -363,6 +363,9 @@ type Definitions interface {
 	// its definition is gone.
 	Reread(name string) (*model.Service, diag.List)
 	Changed(name string) bool
+	// Known is what the files said of a service when they were taken last, nil if
+	// nothing that can be used.
+	Known(name string) *model.Service
 	// Look is Changed for many services at once, as of now.
 	Look() (changed func(name string) bool)
 	Render(svc *model.Service) string

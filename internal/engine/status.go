@@ -36,7 +36,7 @@ func (e *Engine) status(s *service, changed func(string) bool) control.Status {
 	if pin, pinned := e.pins[s.name]; pinned {
 		st.Pinned = true
 		// What the file says is not what is in force, and may never have been.
-		file := e.set.Services[s.name]
+		file := e.ports.Definitions.Known(s.name)
 		st.Definition.Changed = st.Definition.Changed || file != nil && file != s.def && len(model.Diff(pin.Def, file)) > 0
 	}
 	if s.group != nil {

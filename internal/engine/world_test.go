@@ -688,6 +688,7 @@ type fakeDefinitions struct{ w *world }
 
 func (d fakeDefinitions) Load(running map[string]*model.Service) Loaded { return d.Read(running) }
 func (d fakeDefinitions) Take(func(string) bool)                        {}
+func (d fakeDefinitions) Known(name string) *model.Service              { return d.w.defs[name] }
 
 func (d fakeDefinitions) Read(map[string]*model.Service) Loaded {
 	d.w.port()

@@ -49,6 +49,7 @@ func (p ports) Say(line string) { p.w.note("the engine says: %s", line) }
 // Load reads the definitions on disk.
 func (p ports) Load(running map[string]*model.Service) engine.Loaded { return p.Read(running) }
 func (p ports) Take(func(string) bool)                               {}
+func (p ports) Known(name string) *model.Service                     { return p.w.files[name] }
 func (p ports) Read(map[string]*model.Service) engine.Loaded {
 	sched.Point()
 	return engine.Loaded{Services: maps.Clone(p.w.files), Broken: map[string]diag.List{}}
