@@ -61,7 +61,7 @@ func TestScaleIsKeptInTheStateFolder(t *testing.T) {
 		t.Errorf("web@1 has pid %d, had %d", s.Pid, first)
 	}
 	harness.Contains(t, a.OK("show", "web@1"), "# scale = 4  # state folder: abide scale web, by uid 0 at ")
-	if entries, err := os.ReadDir(a.Services); err != nil || len(entries) != 3 {
+	if entries, err := os.ReadDir(a.Services); err != nil || len(entries) != 4 {
 		t.Errorf("the definition folder has %d entries, %v", len(entries), err)
 	}
 	expectLines(t, "scale down", planned(a.OK("scale", "web", "1")), "web: scaled to 1", "web@4: stopped", "web@3: stopped", "web@2: stopped")
