@@ -44,6 +44,7 @@ var parts = []struct {
 	{"many", (*bench).many},
 	{"idle", (*bench).idleAndStatus},
 	{"order", (*bench).order},
+	{"apply", (*bench).apply},
 	{"recover", (*bench).recover},
 	{"logs", (*bench).logs},
 	{"soak", (*bench).soakRestarts},
@@ -54,7 +55,7 @@ func main() {
 		logLines: 3_000_000, logRounds: 3, statusCalls: 20, soak: 2000, connections: 1000}
 	bin := flag.String("bin", "bin", "folder of abide's programs")
 	who := flag.String("who", "", "measure only these, by comma; C and abide are what the ratios need")
-	only := flag.String("only", "", "only these parts, by comma: alone many idle order recover logs soak")
+	only := flag.String("only", "", "only these parts, by comma: alone many idle order apply recover logs soak")
 	quick := flag.Bool("quick", false, "little of everything, to see that it works; the figures mean nothing")
 	soak := flag.Int("soak", 0, "restarts of the soak (default 2,000)")
 	connections := flag.Int("connections", 0, "control connections of the soak (default 1,000)")
