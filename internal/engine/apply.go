@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -61,7 +62,7 @@ func (e *Engine) Plan(ctx context.Context, who control.Who, names []string) (p c
 // for what the names mean. strangers are names that mean nothing.
 func (e *Engine) planFor(names []string) (steps []step, read Loaded, strangers []string) {
 	read = e.ports.Definitions.Read(e.definitions())
-	in := sortedKeys(e.services)
+	in := slices.Collect(maps.Keys(e.services))
 	if len(names) == 0 {
 		return planOf(read, in, e.facts, nil, nil, e.now()), read, nil
 	}
@@ -102,7 +103,7 @@ func (e *Engine) facts(name string) facts {
 	s := e.services[name]
 	f := facts{pinned: e.pinText(name)}
 	if s != nil && !s.gone {
-		f.def, f.st, f.transient, f.broken = s.def, s.st, s.transient || s.builtIn, s.broken != nil
+		f.def, f.st, f.transient, f.broken = s.def, &s.st, s.transient || s.builtIn, s.broken != nil
 		return f
 	}
 	f.wish = e.ports.Wishes.Get(name)

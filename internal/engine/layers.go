@@ -175,7 +175,7 @@ func (e *Engine) rollback(req control.Request, s *service) (control.Outcome, *wa
 		e.record(s.name, s.st.Run, "definition", note+", changed: "+listed(keys), nil)
 	}
 	ev := core.Event{Kind: core.EvRedefined, Must: must}
-	starts := foresee(v.Def, s.st, ev, e.now()) != control.WillNothing || e.willStart(s.name)
+	starts := foresee(v.Def, &s.st, ev, e.now()) != control.WillNothing || e.willStart(s.name)
 	e.redefine(s, v.Def)
 	e.changeTo(s, ev, starts)
 	e.keepChanges()

@@ -26,10 +26,10 @@ type step struct {
 // facts are what a plan must know of a service beside what was read.
 type facts struct {
 	def       *model.Service // in force; nil: there is no such service
-	st        core.State
-	broken    bool   // its newest definition was
-	transient bool   // no file is to define it
-	pinned    string // to what, "" if it is not
+	st        *core.State    // nil: that of a service that was never there
+	broken    bool           // its newest definition was
+	transient bool           // no file is to define it
+	pinned    string         // to what, "" if it is not
 
 	// Of what is not there yet:
 	wish    state.Wish
@@ -51,7 +51,7 @@ func (f *facts) idle(def *model.Service) string {
 
 // planOf says what becomes of each service when what was read comes into force. It
 // touches nothing: what it returns is both what a plan shows and what an apply does.
-// in are the names in force; only narrows the plan, nil: all. A name that was asked
+// in are the names in force, in any order; only narrows the plan, nil: all. A name that was asked
 // for and does not change has a step too when asked says so.
 func planOf(read Loaded, in []string, of func(name string) facts, only, asked func(name string) bool, now core.Time) []step {
 	wanted := func(name string) bool { return only == nil || only(name) }
@@ -105,7 +105,7 @@ func planDefined(name string, def *model.Service, f facts, now core.Time) (step,
 	case f.def == nil:
 		s.Definition, s.Note = control.Added, f.idle(def)
 		if s.Note == "" {
-			s.Action = foresee(def, core.State{}, core.Event{Kind: core.EvNeed}, now)
+			s.Action = foresee(def, &core.State{}, core.Event{Kind: core.EvNeed}, now)
 		}
 		return s, true
 	}
@@ -161,9 +161,9 @@ func planGone(name string, f facts, now core.Time) step {
 
 // foresee says what an event would do to the processes of a service, by doing it to
 // a copy of its state.
-func foresee(def *model.Service, st core.State, ev core.Event, now core.Time) string {
+func foresee(def *model.Service, st *core.State, ev core.Event, now core.Time) string {
 	cfg := configure(def)
-	next, acts := core.Step(&cfg, st, ev, max(now, 1))
+	next, acts := core.Step(&cfg, *st, ev, max(now, 1))
 	for _, a := range acts.All() {
 		if a.Kind == core.ActSpawn || a.Kind == core.ActHook && a.Hook == core.BeforeStart {
 			return control.WillStart

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,7 +106,7 @@ func (e *Engine) scale(req control.Request) ([]control.Outcome, []*waiter, error
 	moved := e.movedBy(req, want)
 	read = e.ports.Definitions.Read(e.definitions())
 	only := func(name string) bool { return slices.Contains(moved, name) }
-	steps := planOf(read, sortedKeys(e.services), e.facts, only, nil, e.now())
+	steps := planOf(read, slices.Collect(maps.Keys(e.services)), e.facts, only, nil, e.now())
 	e.ports.Definitions.Take(only)
 	told := map[string]control.Outcome{}
 	for _, o := range e.carryOutPlan(steps) {
