@@ -60,6 +60,20 @@ func TestEveryFieldOfAStateIsStored(t *testing.T) {
 	}
 }
 
+func TestAStateOfTheSecondVersionIsRead(t *testing.T) {
+	want := firstFields(fullState())
+	var b [EncodedSize]byte
+	want.Encode(&b)
+	for i := 192; i < 220; i++ {
+		if b[i] != 0 {
+			t.Errorf("byte %d is %d: that version wrote 0 there", i, b[i])
+		}
+	}
+	if got, err := Decode(&b); err != nil || got != want {
+		t.Errorf("read %+v, want %+v: %v", got, want, err)
+	}
+}
+
 func TestATornStateIsNoticed(t *testing.T) {
 	s := fullState()
 	var now, before [EncodedSize]byte

@@ -91,6 +91,10 @@ var sceneEvents = map[string]Event{
 	"spawned": {Kind: EvSpawned}, "spawn-failed": {Kind: EvSpawnFailed}, "ready": {Kind: EvReady},
 	"exited": {Kind: EvExited}, "cleaned": {Kind: EvCleaned}, "redefined": {Kind: EvRedefined},
 	"adopted": {Kind: EvAdopted}, "lost": {Kind: EvLost}, "tick": {Kind: EvTick},
+	"hold": {Kind: EvHold}, "allow": {Kind: EvAllow}, "unmet": {Kind: EvUnmet}, "recheck": {Kind: EvRecheck},
+	"healthy": {Kind: EvHealth, OK: true}, "ill": {Kind: EvHealth}, "alive": {Kind: EvWatchdog},
+	"extend": {Kind: EvExtend}, "main-found": {Kind: EvMain, OK: true}, "no-main": {Kind: EvMain},
+	"hooked": {Kind: EvHooked, OK: true}, "hook-failed": {Kind: EvHooked},
 }
 
 func (st *stage) do(verb string, args []string) error {
@@ -108,7 +112,7 @@ func (st *stage) do(verb string, args []string) error {
 	if !ok {
 		return fmt.Errorf("unknown event %q", verb)
 	}
-	ev.Run = st.s.Run
+	ev.Run, ev.Hook = st.s.Run, st.s.Hook
 	for _, arg := range args {
 		switch name, value, _ := strings.Cut(arg, "="); name {
 		case "success":
@@ -135,6 +139,12 @@ func (st *stage) do(verb string, args []string) error {
 				return err
 			}
 			ev.Run = n
+		case "for":
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				return err
+			}
+			ev.For = d
 		case "ago":
 			d, err := time.ParseDuration(value)
 			if err != nil {
@@ -160,6 +170,7 @@ func (st *stage) configure(args []string) error {
 			"window": &st.cfg.Limit.Window, "retry-after": &st.cfg.Limit.RetryAfter,
 			"ready-after": &st.cfg.ReadyAfter, "ready-timeout": &st.cfg.ReadyTimeout,
 			"stop-timeout": &st.cfg.StopTimeout, "crash-grace": &st.cfg.CrashGrace,
+			"watchdog": &st.cfg.Watchdog, "grace": &st.cfg.HealthGrace,
 		}
 		if to, ok := durations[name]; ok {
 			d, err := time.ParseDuration(value)
@@ -178,6 +189,22 @@ func (st *stage) configure(args []string) error {
 			}
 		case "task":
 			st.cfg.Task, st.cfg.When = true, Never
+		case "target":
+			st.cfg.Target = true
+		case "forking":
+			st.cfg.Forking = true
+		case "restart-when-ill":
+			st.cfg.HealthRestart = true
+		case "failures":
+			n, err := strconv.ParseUint(value, 10, 8)
+			if err != nil {
+				return err
+			}
+			st.cfg.HealthFailures = uint8(n)
+		case "hooks":
+			for kind := range HookKinds {
+				st.cfg.Hooks[kind] = value == "all" || strings.Contains(value, kind.String())
+			}
 		case "wait-ready":
 			st.cfg.ReadyWait = true
 		case "leave-children":
@@ -247,6 +274,8 @@ func (st *stage) step(ev Event, prefix string) {
 	for _, a := range acts.All() {
 		fmt.Fprintf(&st.out, "; %v run %d", a.Kind, a.Run)
 		switch {
+		case a.Kind == ActHook || a.Kind == ActUnhook:
+			fmt.Fprintf(&st.out, " %v", a.Hook)
 		case a.Kind == ActSignal:
 			fmt.Fprintf(&st.out, " step %d", a.Step)
 		case a.Grace:

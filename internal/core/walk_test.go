@@ -46,11 +46,12 @@ var zoo = map[string]Config{
 
 	"brisk":        brisk(Config{}),
 	"brisk limit":  brisk(Config{Limit: Limit{Count: 1, RetryAfter: ms}}),
+	"brisk never":  brisk(Config{When: Never, ReadyWait: true}),
 	"brisk task":   brisk(Config{When: OnFailure, Task: true}),
 	"hooks":        brisk(Config{Hooks: allHooks, ReadyWait: true, ReadyTimeout: 2 * ms}),
 	"hooks, never": {Backoff: steady, When: Never, Hooks: allHooks, LeaveChildren: true},
 	"hooked task":  brisk(Config{When: OnFailure, Task: true, Hooks: allHooks}),
-	"after_stop":   brisk(Config{Hooks: [HookKinds]bool{AfterStop: true}, Limit: Limit{Count: 2}}),
+	"after_stop":   brisk(Config{Hooks: [HookKinds]bool{AfterStop: true}, Limit: Limit{Count: 1}}),
 	"target":       brisk(Config{Target: true}),
 	"forking":      brisk(Config{Forking: true, ReadyTimeout: 2 * ms}),
 	"forking, tells": brisk(Config{
@@ -101,7 +102,7 @@ var walks = []plan{
 	{names: []string{"limit"}},
 	{[]string{"brisk"}, holds | conditions},
 	{[]string{"brisk limit"}, holds},
-	{[]string{"brisk task", "never"}, holds},
+	{[]string{"brisk task", "brisk never"}, holds},
 	{names: []string{"hooks", "brisk"}},
 	{names: []string{"hooked task", "hooks, never"}},
 	{[]string{"hooks"}, holds | conditions},
