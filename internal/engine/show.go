@@ -25,6 +25,7 @@ func (e *Engine) Show(ctx context.Context, who control.Who, name string) (text s
 		for i, one := range names {
 			s := e.services[one]
 			if !e.may(who, s.def, "log", "") {
+				e.auditRefusal(one, "show", who)
 				return &control.Error{Code: control.NotPermitted, Message: fmt.Sprintf("cannot show %s: not permitted for uid %d", one, who.UID)}
 			}
 			if i > 0 {
@@ -70,6 +71,7 @@ func (e *Engine) Snapshots(ctx context.Context, who control.Who, name string) (l
 			return &control.Error{Code: o.Code, Message: "cannot list the snapshots of " + name + ": " + o.Message, Hint: o.Hint}
 		}
 		if !e.may(who, s.def, "log", "") {
+			e.auditRefusal(name, "snapshots", who)
 			return &control.Error{Code: control.NotPermitted, Message: fmt.Sprintf("cannot list the snapshots of %s: not permitted for uid %d", name, who.UID)}
 		}
 		e.archiveInForce()
