@@ -57,8 +57,10 @@ func (e *Engine) forgetFault(s *service) {
 }
 
 func (e *Engine) keepFault(s *service) {
+	last := s.info.Last
 	e.ports.Faults.Set(s.name, &state.Fault{
-		Cause: s.st.Cause.String(), Reason: s.faultReason(), Run: s.info.Last.Run, At: e.wall(),
+		Cause: s.st.Cause.String(), Reason: s.faultReason(), At: e.wall(),
+		Run: last.Run, Exit: state.FaultExit{Status: last.Status, Known: last.Known, OOM: last.OOM, At: last.At},
 		Definition: digest(s.def), Output: s.lastOutput,
 	})
 	e.saveFaults()
@@ -180,6 +182,11 @@ func (e *Engine) refail(s *service, f *state.Fault) {
 	}
 	s.fault, s.lastOutput, s.adopted = f.Reason, f.Output, true
 	s.info.Since = f.At.UnixNano()
+	if f.Run >= s.info.Last.Run {
+		// The run numbers go on from there: an end counts only if it is of a later run.
+		s.info.Last = lastExit{Run: f.Run, At: f.Exit.At, Status: f.Exit.Status, Known: f.Exit.Known, OOM: f.Exit.OOM}
+		s.st.Run = max(s.st.Run, f.Run)
+	}
 	e.persist(s)
 	e.inform(s)
 	e.record(s.name, f.Run, "state", "not started, it failed before: "+s.faultText(), map[string]string{"state": s.stateName()})

@@ -73,6 +73,9 @@ func TestWhatGaveUpIsNotStartedAtBootUntilItIsCleared(t *testing.T) {
 	if after.Fault != before.Fault || !strings.Contains(after.Fault, "exited with code 3") || !after.Since.Equal(before.Since) {
 		t.Errorf("after the boot it is %q since %v, before it was %q since %v", after.Fault, after.Since, before.Fault, before.Since)
 	}
+	if x := after.LastExit; x == nil || x.Code == nil || *x.Code != 3 || !x.At.Equal(before.LastExit.At) {
+		t.Errorf("after the boot its last exit is %+v", x)
+	}
 	if !slices.ContainsFunc(w.said, func(line string) bool { return strings.Contains(line, "abide clear web") }) {
 		t.Errorf("nobody is told: %q", w.said)
 	}
@@ -84,6 +87,9 @@ func TestWhatGaveUpIsNotStartedAtBootUntilItIsCleared(t *testing.T) {
 	}
 	w.run()
 	w.expect("web", "running")
+	w.fail("web") // the end of a run after the boot is heard
+	w.ask(control.Clear, "web")
+	w.run()
 	w.bootAnew(nil, "third")
 	w.expect("web", "running")
 }

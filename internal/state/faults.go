@@ -14,11 +14,20 @@ import (
 type Fault struct {
 	Cause      string    `json:"cause"`  // the rule that it met, a word of package core
 	Reason     string    `json:"reason"` // what went wrong, for people
-	Run        uint64    `json:"run"`    // the run that ended last
+	Run        uint64    `json:"run"`    // the run that ended last, 0: none did
+	Exit       FaultExit `json:"exit"`   // and how it ended
 	At         time.Time `json:"at"`
 	Definition string    `json:"definition"` // a digest of what it was started by
 	Output     []string  `json:"output,omitempty"`
 	Boot       string    `json:"boot"` // set by Faults
+}
+
+// FaultExit is how a run ended.
+type FaultExit struct {
+	Status uint32 `json:"status"` // as wait(2) has it
+	Known  bool   `json:"known"`  // somebody saw it
+	OOM    bool   `json:"oom,omitempty"`
+	At     int64  `json:"at"` // CLOCK_REALTIME, nanoseconds
 }
 
 // Faults holds the faults of services in the state directory, where they survive a

@@ -38,7 +38,7 @@ func loadFaults(t *testing.T, dir *Dir, boot string) *Faults {
 func TestAFaultSurvivesAReboot(t *testing.T) {
 	dir := stateHolding(t, nil)
 	want := Fault{
-		Cause: "limit", Reason: "exited with code 3", Run: 7, At: time.Unix(1e9, 5).UTC(), Definition: "d",
+		Cause: "limit", Reason: "exited with code 3", Run: 7, Exit: FaultExit{Status: 768, Known: true, OOM: true, At: 5}, At: time.Unix(1e9, 5).UTC(), Definition: "d",
 		Output: []string{"one", "two"}, Boot: "first",
 	}
 	f := loadFaults(t, dir, "first")
