@@ -106,7 +106,7 @@ func TestStopEndsDependentsFirstAndTheyComeBack(t *testing.T) {
 	w.boot()
 	w.advance(time.Minute)
 	w.keeper.journal = nil
-	if o := w.ask(control.Stop, "db"); len(o) != 1 || !o[0].Done {
+	if o := w.ask(control.Stop, "db"); len(o) != 1 || o[0].Message != "stopped; app, web wait for it" {
 		t.Fatalf("stop: %+v", o)
 	}
 	w.expectOrder("-web -app -db")
@@ -579,6 +579,9 @@ func TestAStartCallsOffAStopWhoseTurnHasNotCome(t *testing.T) {
 	w.advance(time.Minute)
 	w.ask(control.Stop, "db")
 	w.expect("web", "stopping")
+	if got, want := w.status("db").Why, "it is stopped when app has ended"; got != want {
+		t.Errorf("db: %q, want %q", got, want)
+	}
 	w.ask(control.Start, "db")
 	w.advance(time.Minute)
 	w.expectLive("db", "app", "web")

@@ -92,6 +92,27 @@ func (e *Engine) explainWaiting(s *service) (list []string, why string) {
 	return list, why
 }
 
+// turnText says for whose end the stop of a service has to wait.
+func (e *Engine) turnText(s *service) string {
+	if s.info.Ending == endNone && (e.stopping == nil || !s.busy() || !s.st.Wanted) {
+		return ""
+	}
+	var names []string
+	for _, w := range e.waits(s) {
+		if w.Reason == graph.EndsLast {
+			names = append(names, w.To)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	what := "stopped"
+	if s.info.Ending == endRestart && e.stopping == nil {
+		what = "restarted"
+	}
+	return "it is " + what + " when " + strings.Join(few(names), ", ") + " has ended"
+}
+
 // hopeless says why a service that waits is not going to start by itself, as the
 // end of "cannot start NAME: ". It is empty while there is hope.
 func (e *Engine) hopeless(s *service) string {

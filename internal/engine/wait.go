@@ -211,6 +211,13 @@ func (e *Engine) downOutcome(s *service) control.Outcome {
 	if s.st.Killed {
 		o.Message = "stopped; KILL was needed"
 	}
+	if waiting := e.impact(s); s.wish.Stopped && len(waiting) > 0 {
+		verb := " wait for it"
+		if len(waiting) == 1 {
+			verb = " waits for it"
+		}
+		o.Message += "; " + strings.Join(few(waiting), ", ") + verb
+	}
 	if n := len(s.strays); n > 0 {
 		o.Message += fmt.Sprintf("; %d processes that may have come from it were left alone, see abide status %s", n, s.name)
 	}
