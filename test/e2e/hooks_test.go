@@ -148,3 +148,52 @@ command = ["/bin/sh", "-c", "echo ending; kill -USR1 $MAINPID"]
 	a.OK("stop", "web")
 	a.AwaitLogged("web", "[1] stop: ending\n")
 }
+
+// TestAHookRunsOnceWhenTheKeeperIsKilledDuringIt has a new keeper take over the command.
+func TestAHookRunsOnceWhenTheKeeperIsKilledDuringIt(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t)
+	childOf(t, a, reaperPart)
+	diary, gate := filepath.Join(a.Dir, "diary"), filepath.Join(a.Dir, "gate")
+	harness.Check(t, syscall.Mkfifo(gate, 0o666))
+	hook := a.NewFile("hook", fmt.Sprintf("#!/bin/sh\necho began >> %s\nread x < %s\necho let go as $x\necho ended >> %s\n", diary, gate, diary), 0o755)
+	a.Define("web", fmt.Sprintf("command = \"/bin/sleep 1000\"\nbefore_start = [%q]\n", hook))
+	a.Start()
+	awaitLines(t, diary, "began")
+	killKeeper(t, a)
+	harness.Check(t, os.WriteFile(gate, []byte("late\n"), 0))
+	a.Await("web", "running")
+	awaitLines(t, diary, "began", "ended")
+	a.AwaitLogged("web", "[1] before_start: let go as late\n")
+	if st := a.Status("web"); st.Run != 1 {
+		t.Errorf("it is run %d", st.Run)
+	}
+}
+
+func TestAPlainUsersServicesHaveHooksDirectoriesAndCredentials(t *testing.T) {
+	t.Parallel()
+	a := harness.New(t)
+	a.As(12345, 12345)
+	source := filepath.Join(a.Dir, "pass")
+	a.Write(source, "hunter2\n")
+	harness.Check(t, os.Chmod(source, 0o600))
+	a.Define("web", fmt.Sprintf(`
+command = ["/bin/sh", "-c", "wc -c < $CREDENTIALS_DIRECTORY/db; stat -c %%a ${state_dir}; exec sleep 1000"]
+before_start = ["/bin/sh", "-c", "echo hello from $ABIDE_HOOK > ${state_dir}/x"]
+after_stop = ["/bin/cat", "${state_dir}/x"]
+[directories]
+state = "0700"
+name = "e2e-web"
+[credentials]
+db = %q
+`, source))
+	a.Start()
+	a.Await("web", "running")
+	a.AwaitLogged("web", "[1] 8\n")
+	a.AwaitLogged("web", "[1] 700\n")
+	a.OK("stop", "web")
+	a.AwaitLogged("web", "[1] after_stop: hello from before_start\n")
+	if _, err := os.Stat(filepath.Join(a.Dir, "e2e-web")); err != nil {
+		t.Error(err)
+	}
+}
