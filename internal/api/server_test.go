@@ -104,6 +104,11 @@ func TestEveryRefusalHasTheOneForm(t *testing.T) {
 		{"POST", "/v1/services/web/stop", `{"color":1}`, 400, control.Usage, "unknown field"},
 		{"POST", "/v1/services/web/stop", `{"timeout":"20"}`, 400, control.Usage, `a unit is missing`},
 		{"POST", "/v1/services/web/signal", `{"signal":"FOO"}`, 400, control.Usage, `cannot use signal "FOO"`},
+		{"POST", "/v1/services/web/rollback", `{}`, 400, control.Usage, "cannot rollback web: it needs a number"},
+		{"POST", "/v1/services/web/scale", `{"number":-1}`, 400, control.Usage, "cannot scale web: it needs a number"},
+		{"GET", "/v1/services/nosuch/snapshots", "", 404, control.Unknown, "cannot find service"},
+		{"GET", "/v1/plan?name=nosuch", "", 404, control.Unknown, "cannot find service"},
+		{"GET", "/v1/plan?nmae=web", "", 400, control.Usage, "unknown parameter"},
 		{"POST", "/v1/actions", `{"verb":"shutdown","names":["web"]}`, 400, control.Usage, `verb "shutdown"`},
 		{"POST", "/v1/actions", `{"verb":"stop"}`, 400, control.Usage, "no service is named"},
 		{"POST", "/v1/run", `{}`, 400, control.Usage, "no command"},
@@ -146,6 +151,15 @@ func TestRequestReachesTheSupervisorWhole(t *testing.T) {
 	if got.ID != "i" || got.Verb != control.Signal || fmt.Sprint(got.Names) != "[web db]" || !got.Once || !got.Now || !got.NoWait ||
 		got.Timeout != 90*time.Second || got.Signal != 10 {
 		t.Errorf("got %+v", got)
+	}
+	s.ask("POST", "/v1/services/web/rollback", "", `{"number":3}`)
+	s.ask("POST", "/v1/actions", "", `{"verb":"scale","names":["web"],"number":0}`)
+	s.ask("POST", "/v1/services/web/scale", "", `{"reset":true}`)
+	s.ask("POST", "/v1/apply", "", `{"names":["web"],"unpin":true}`)
+	got4 := f.Requests()[1:]
+	if len(got4) != 4 || got4[0].Verb != control.Rollback || got4[0].Number != 3 || got4[1].Verb != control.Scale || got4[1].Number != 0 ||
+		!got4[2].Reset || got4[3].Verb != control.Apply || !got4[3].Unpin {
+		t.Errorf("got %+v", got4)
 	}
 }
 

@@ -51,7 +51,7 @@ var planWords = map[string]string{
 }
 
 var planTints = map[string]string{
-	control.WillStart: "\x1b[32m", control.WillStop: "\x1b[31m", control.WillRestart: "\x1b[33m", control.WillReload: "\x1b[33m", "broken": "\x1b[31m",
+	control.WillStart: "\x1b[32m", control.WillStop: "\x1b[31m", control.WillRestart: "\x1b[33m", "broken": "\x1b[31m",
 }
 
 // planText is one line for each step: what happens, to which service, and why.
@@ -70,7 +70,7 @@ func planText(steps []client.PlanStep, colour bool) []byte {
 		if !colour || tint == "" {
 			tint, end = "", ""
 		}
-		line := fmt.Sprintf("%s%-*s%s  %-*s  %s", tint, words, word, end, names, s.Name, oneLine(planReason(&s)))
+		line := fmt.Sprintf("%s%-*s%s  %-*s  %s", tint, words, word, end, names, s.Name, tame(oneLine(planReason(&s))))
 		b.WriteString(strings.TrimRight(line, " "))
 		b.WriteByte('\n')
 	}
@@ -93,7 +93,7 @@ func planReason(s *client.PlanStep) string {
 		parts = append(parts, "its definition is gone")
 	}
 	if s.Because != "" {
-		parts = append(parts, "follows from "+s.Because)
+		parts = append(parts, "follows "+s.Because)
 	}
 	if len(s.Keys) > 0 {
 		text := "changed: " + keyList(s.Keys)

@@ -138,7 +138,8 @@ func asked(ts *testscript.TestScript, neg bool, args []string) {
 	for _, extra := range []struct {
 		given bool
 		text  string
-	}{{r.Once, "once"}, {r.Now, "now"}, {r.NoWait, "no-wait"}, {r.Timeout > 0, "timeout=" + r.Timeout.String()}, {r.Signal > 0, fmt.Sprintf("signal=%d", r.Signal)}} {
+	}{{r.Once, "once"}, {r.Now, "now"}, {r.NoWait, "no-wait"}, {r.Timeout > 0, "timeout=" + r.Timeout.String()}, {r.Signal > 0, fmt.Sprintf("signal=%d", r.Signal)},
+		{r.Verb == control.Rollback || r.Verb == control.Scale && !r.Reset, fmt.Sprintf("number=%d", r.Number)}, {r.Reset, "reset"}, {r.Unpin, "unpin"}} {
 		if extra.given {
 			got += " " + extra.text
 		}

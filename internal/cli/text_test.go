@@ -220,3 +220,32 @@ func TestFoldersOfDefinitionsAreNoProjects(t *testing.T) {
 		t.Errorf("found %s", root)
 	}
 }
+
+func TestAPlanIsALineForEachService(t *testing.T) {
+	steps := []client.PlanStep{
+		{Name: "front", Definition: "unchanged", Action: "restart", Because: "web"},
+		{Name: "old", Definition: "removed", Action: "stop"},
+		{Name: "web", Definition: "changed", Action: "restart", Keys: []client.PlanKey{{Key: "command", Restarts: true}, {Key: "log.size"}}},
+		{Name: "db", Definition: "changed", Action: "none", Keys: []client.PlanKey{{Key: "log.size"}}},
+		{Name: "batch", Definition: "added", Action: "none", Note: "disabled"},
+		{Name: "pinned", Definition: "pinned", Action: "none", Keys: []client.PlanKey{{Key: "user", Restarts: true}}, Note: "pinned to snapshot 3"},
+		{Name: "bad", Definition: "broken", Action: "none", Note: "bad.toml:1:2: error: \x1b[2Jgone\nline"},
+	}
+	want := `restart  front   follows web
+stop     old     its definition is gone
+restart  web     changed: command, log.size (applies at once)
+change   db      changed: log.size
+add      batch   new definition; disabled
+keep     pinned  passed over: user; pinned to snapshot 3
+`
+	got := string(planText(steps, false))
+	if !strings.HasPrefix(got, want) || strings.Count(got, "\n") != len(steps) || strings.Contains(got, "\x1b") {
+		t.Errorf("the plan is\n%s\nwant\n%s", got, want)
+	}
+	if coloured := string(planText(steps, true)); !strings.HasPrefix(coloured, "\x1b[33mrestart\x1b[0m  front") {
+		t.Errorf("not coloured: %q", coloured)
+	}
+	if got := string(planText(nil, true)); got != "nothing to do\n" {
+		t.Errorf("an empty plan is %q", got)
+	}
+}

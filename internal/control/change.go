@@ -17,7 +17,6 @@ const (
 	WillStart   = "start"
 	WillStop    = "stop"
 	WillRestart = "restart"
-	WillReload  = "reload"
 	WillNothing = "none"
 )
 
@@ -30,9 +29,9 @@ type Plan struct {
 type PlanStep struct {
 	Name       string    `json:"name"`       // "" for a file that is no service's
 	Definition string    `json:"definition"` // added, changed, removed, broken, pinned, unchanged
-	Action     string    `json:"action"`     // start, stop, restart, reload, none
+	Action     string    `json:"action"`     // start, stop, restart, none
 	Keys       []PlanKey `json:"keys"`       // of the definition that differ
-	Because    string    `json:"because"`    // the service that it follows from, "" if it is its own
+	Because    string    `json:"because"`    // the service that it follows, "" if it is for its own sake
 	Note       string    `json:"note"`       // what else there is to say
 	Hint       string    `json:"hint"`
 }

@@ -59,7 +59,9 @@ func (c *changer) change() {
 	c.n++
 	name := fmt.Sprintf("s%d", c.rand.IntN(6))
 	service := fmt.Sprintf("command = \"/bin/x %d\"\n", c.n)
-	switch c.rand.IntN(12) {
+	switch c.rand.IntN(14) {
+	case 12, 13: // unknown names and circles among them
+		c.write("services/"+name+".toml", service+fmt.Sprintf("requires = [\"s%d\"]\nwants = [\"s%d\"]\n", c.rand.IntN(6), c.rand.IntN(8)))
 	case 0, 1, 2:
 		c.write("services/"+name+".toml", service)
 	case 3:

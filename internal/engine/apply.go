@@ -64,7 +64,8 @@ func (e *Engine) planFor(names []string) (steps []step, read Loaded, strangers [
 	read = e.ports.Definitions.Read(e.definitions())
 	in := slices.Collect(maps.Keys(e.services))
 	if len(names) == 0 {
-		return planOf(read, in, e.facts, nil, nil, e.now()), read, nil
+		steps = planOf(read, in, e.facts, nil, nil, e.now())
+		return append(e.followers(steps), steps...), read, nil
 	}
 	found := map[string]bool{}
 	only := func(name string) bool {
@@ -83,7 +84,7 @@ func (e *Engine) planFor(names []string) (steps []step, read Loaded, strangers [
 			strangers = append(strangers, name)
 		}
 	}
-	return steps, read, strangers
+	return append(e.followers(steps), steps...), read, strangers
 }
 
 // meantBy are those of the asked names that stand for a service, or for the template
@@ -138,7 +139,9 @@ func (e *Engine) carryOutPlan(steps []step) []control.Outcome {
 	e.archive(kept...)
 	out := make([]control.Outcome, 0, len(steps))
 	for i := range steps {
-		out = append(out, e.carryOutStep(&steps[i]))
+		if steps[i].Because == "" { // the others follow by themselves
+			out = append(out, e.carryOutStep(&steps[i]))
+		}
 	}
 	e.keepChanges()
 	e.writeApplied()

@@ -473,3 +473,66 @@ func TestWhatWasInForceIsKeptForARollback(t *testing.T) {
 		t.Errorf("%v, said %q", s.def.Command, w.said)
 	}
 }
+
+// related defines services of which some follow others.
+func (w *world) related(name string, command int) {
+	w.define(name, func(s *model.Service) {
+		s.Command = []string{fmt.Sprint("/bin/", command)}
+		switch name {
+		case "web":
+			s.Needs.Requires = []model.Dependency{{Service: "db", Restart: model.RestartOnRestart}}
+		case "calm":
+			s.Needs.Requires = []model.Dependency{{Service: "db"}}
+		case "part":
+			s.Needs.PartOf = []model.Dependency{{Service: "web"}}
+		case "front":
+			s.Needs.Wants = []model.Dependency{{Service: "web", Restart: model.RestartOnRestart}}
+		}
+	})
+}
+
+func TestAPlanNamesWhoFollows(t *testing.T) {
+	all := []string{"db", "web", "calm", "part", "front"}
+	for _, c := range []struct {
+		what   string
+		change func(w *world)
+		want   []string
+	}{
+		{"a need is restarted", func(w *world) { w.related("db", 2) }, []string{
+			"restart front for web", "restart part for web", "restart web for db", "restart db for "}},
+		{"one that follows is restarted", func(w *world) { w.related("web", 2) }, []string{
+			"restart front for web", "restart part for web", "restart web for "}},
+		{"nobody follows", func(w *world) { w.related("calm", 2) }, []string{"restart calm for "}},
+		{"a need goes", func(w *world) { delete(w.defs, "db") }, []string{
+			"restart front for web", "restart part for web", "stop calm for db", "stop web for db", "stop db for "}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.after = time.Second
+			for _, name := range all {
+				w.related(name, 1)
+			}
+			w.boot()
+			w.advance(time.Minute)
+			c.change(w)
+			steps, _, _ := w.eng.planFor(nil)
+			var got []string
+			for _, s := range steps {
+				got = append(got, fmt.Sprint(s.Action, " ", s.Name, " for ", s.Because))
+			}
+			slices.Sort(got[:len(got)-1])
+			if !slices.Equal(got, c.want) {
+				t.Errorf("planned is %q, want %q", got, c.want)
+			}
+			before := w.look()
+			out := w.ask(control.Apply)
+			w.advance(time.Minute)
+			if len(out) != 1 {
+				t.Errorf("outcomes %+v", out)
+			}
+			if wrong := asPlanned(before, w.look(), steps); wrong != "" {
+				t.Errorf("%s\n%s", wrong, w.story())
+			}
+		})
+	}
+}
