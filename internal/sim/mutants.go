@@ -56,7 +56,8 @@ var Mutants = []Mutant{
 	},
 	{
 		"the page is not written", "internal/engine/engine.go",
-		"	e.persist(s)\n	e.explain(s, old, ev)\n", "	e.explain(s, old, ev)\n",
+		"	e.persist(s)\n	e.mirror(s)\n	if e.explain(s, old, ev, &acts) {\n		e.persist(s) // the page leads to that event\n	}\n",
+		"	e.mirror(s)\n	e.explain(s, old, ev, &acts)\n",
 	},
 	{
 		"an exit is not acknowledged when nothing follows it", "internal/engine/service.go",
@@ -96,7 +97,7 @@ var Mutants = []Mutant{
 	},
 	{
 		"a run number is used again", "internal/core/step.go",
-		"Run: s.Run + 1,", "Run: max(s.Run, 1),",
+		"m.renew(s.Run+1, Spawning)", "m.renew(max(s.Run, 1), Spawning)",
 	},
 	{
 		"a lost run is left as it is", "internal/core/adopt.go",
