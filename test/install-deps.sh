@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that the tests need: programs to run under abide,
-# and a C compiler for the race detector and the bench. It does
+# and a C compiler for the race detector, the bench and a program that links libsystemd. It does
 # nothing where they are there already, and only says so where it may not.
 set -eu
 missing=
@@ -13,6 +13,7 @@ for package in nginx-light:nginx redis-server:redis-server postgresql:postgres o
 	missing="$missing ${package%%:*}"
 done
 [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
+[ -e /usr/include/systemd/sd-daemon.h ] || missing="$missing libsystemd-dev"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	echo "the tests need:$missing" >&2

@@ -8,6 +8,7 @@ import (
 	"github.com/abide-project/abide/internal/engine"
 	"github.com/abide-project/abide/internal/keeper/link"
 	"github.com/abide-project/abide/internal/keeper/wire"
+	"github.com/abide-project/abide/internal/notify/sockets"
 	"github.com/abide-project/abide/internal/svlog"
 )
 
@@ -19,6 +20,8 @@ type keeper struct {
 	pid1 bool
 	next *succession
 	logs *svlog.Manager // nil: not there yet
+
+	notices *sockets.Sockets
 
 	watching atomic.Bool
 	upgrader *upgrader
@@ -49,8 +52,13 @@ func (k *keeper) handler() link.Handler {
 			})
 		},
 		Alive: post,
-		Finds: func(tag uint32) bool { return tag == engine.HoldOut || tag == engine.HoldErr },
+		Finds: func(tag uint32) bool {
+			return tag == engine.HoldOut || tag == engine.HoldErr || tag == engine.HoldNotify
+		},
 		Held: func(name string, run uint64, tag uint32) int {
+			if tag == engine.HoldNotify {
+				return k.notices.Copy(name, run)
+			}
 			if k.logs == nil {
 				return -1
 			}

@@ -24,6 +24,7 @@ import (
 	"github.com/abide-project/abide/internal/engine"
 	"github.com/abide-project/abide/internal/keeper/link"
 	"github.com/abide-project/abide/internal/model"
+	"github.com/abide-project/abide/internal/notify/sockets"
 	"github.com/abide-project/abide/internal/spawn"
 	"github.com/abide-project/abide/internal/spawn/vspawn"
 	"github.com/abide-project/abide/internal/state"
@@ -89,6 +90,9 @@ func serve(f flags) error {
 	}
 
 	k := &keeper{next: newSuccession(f.lease)}
+	k.notices = sockets.New(f.run, func(slot string, run uint64) {
+		k.eng.Post(func() { k.eng.Noticed(slot, run) })
+	})
 	lk, welcome, err := link.Open(keeperFD, k.handler())
 	if err != nil {
 		if k.next.orphaned() {
@@ -202,7 +206,7 @@ func serve(f flags) error {
 	ports := engine.Ports{
 		Clock: clock{}, Keeper: k, Groups: groups{groupManager}, Processes: processes{}, Definitions: defs, Wishes: wishes, Patterns: patterns{stateDir}, Faults: faults,
 		Snapshot: snapshot, Requests: requests, History: history, Pending: pending, Console: out, Memory: &memory{},
-		Upgrader: k.upgrader,
+		Upgrader: k.upgrader, Notices: k.notices, Descriptors: descriptors{},
 		Compiler: compiler{run: f.run, c: spawner}, Setting: setting{spawner}, Alarms: alarms,
 		Past: evidence{run: f.run, mirror: mirror, groups: groupManager},
 	}

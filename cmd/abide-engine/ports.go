@@ -41,6 +41,7 @@ func (c compiler) context(run engine.RunContext) spawn.Run {
 		Number: run.Run, ID: run.RunID, Record: run.Record, Joins: run.Joins, Ready: run.Ready,
 		Stdout: stdio(run.Out), Stderr: stdio(run.Err),
 		Scratch: c.run + "/services/" + run.Name, Environment: run.Environment, Stdin: run.Stdin,
+		Notify: run.Notify, Watchdog: run.Watchdog, Stored: run.Stored,
 	}
 }
 

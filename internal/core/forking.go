@@ -6,6 +6,13 @@ import "time"
 // does.
 const findTimeout = 30 * time.Second
 
+// LeavesMain reports whether an end of the run would be that of a forking program's
+// starter, which leaves the main process behind, and not the end of the run.
+func (s *State) LeavesMain(cfg *Config, end End) bool {
+	begun := s.Phase == Starting || s.Phase == Spawning && s.Wanted && !s.PendingRestart
+	return begun && cfg.Forking && !s.HasMain && end == Success
+}
+
 // find looks for the main process that a starter has left behind.
 func (m *machine) find() {
 	s := m.s

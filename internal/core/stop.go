@@ -89,8 +89,7 @@ func (m *machine) exited(end End, at Time) {
 	if end == EndNone || end >= ends {
 		end = Unknown
 	}
-	begun := s.Phase == Starting || s.Phase == Spawning && s.Wanted && !s.PendingRestart
-	if begun && !m.mainKnown() && end == Success {
+	if s.LeavesMain(m.cfg, end) {
 		m.find()
 		return
 	}

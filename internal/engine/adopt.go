@@ -198,6 +198,7 @@ func (e *Engine) takeOver(s *service, r Record) {
 	calm := r.Live && s.st.Run == r.Run && s.st.Phase == core.Running && !s.def.Log.PipeWrite
 	s.info.Pid, s.info.StartTime = int32(r.Pid), r.StartTime
 	s.claim, s.outside = r.Run, r.Live && !slices.Contains(r.Held, r.Run)
+	s.heard = slices.Contains(r.Tags, Tagged{Run: r.Run, Tag: HoldNotify})
 	if calm {
 		e.unclaimed = append(e.unclaimed, s)
 		return
@@ -216,6 +217,7 @@ func (e *Engine) claim(s *service) {
 	if err != nil && !(s.outside && e.writesElsewhere(s)) {
 		e.record(s.name, run, "log", fmt.Sprintf("cannot take over the output: %v", err), nil)
 	}
+	e.takeNotices(s, run)
 	group, err := e.ports.Groups.Adopt(s.name, run, int(s.info.Pid), s.info.StartTime)
 	if err != nil {
 		e.record(s.name, run, "state", fmt.Sprintf("cannot take over the process group: %v", err), nil)
@@ -242,6 +244,7 @@ func (e *Engine) claimSome() {
 	}
 	e.unclaimed = nil
 	e.ports.Logs.Sweep()
+	e.ports.Notices.Sweep(e.mayListen)
 	for _, h := range e.unread {
 		e.endLog(h.name, h.run)
 	}

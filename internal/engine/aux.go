@@ -346,6 +346,10 @@ func (e *Engine) leaveAux(a *auxRun) {
 // adoptAux takes over a command that outlived the engine that asked for it. Its
 // end is acknowledged after the turn in which whoever waits for it is carried on.
 func (e *Engine) adoptAux(r Record) {
+	if strings.HasSuffix(r.Name, storeSuffix) {
+		e.adoptStore(r)
+		return
+	}
 	a := e.auxOf(r.Name)
 	a.run, a.live, a.began = r.Run, r.Live, r.Began
 	if !r.Live && !r.Exited {

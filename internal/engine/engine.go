@@ -76,6 +76,7 @@ type Engine struct {
 	hidden     map[string]*service // the other halves of rolls, by slot
 	undefined  map[string]Record   // what the keeper knows of services that nothing defines
 	aux        map[string]*auxRun
+	stores     map[string]*fdStore           // what services have stored, by name
 	complained map[string]bool               // kinds of trouble of our own that were said
 	patterns   map[string]state.PatternUsers // for whom [operators] was given
 	refusals   map[int]int                   // attempts that were not permitted, by uid
@@ -139,6 +140,12 @@ func New(opts Options, ports Ports) *Engine {
 	if ports.Signs == nil {
 		ports.Signs = noSigns{}
 	}
+	if ports.Notices == nil {
+		ports.Notices = noNotices{}
+	}
+	if ports.Descriptors == nil {
+		ports.Descriptors = noDescriptors{}
+	}
 	e := &Engine{
 		opts:       opts,
 		ports:      ports,
@@ -148,6 +155,7 @@ func New(opts Options, ports Ports) *Engine {
 		deps:       newDependencies(),
 		undefined:  map[string]Record{},
 		aux:        map[string]*auxRun{},
+		stores:     map[string]*fdStore{},
 		complained: map[string]bool{},
 		refusals:   map[int]int{},
 		waiters:    map[*waiter]struct{}{},
@@ -394,10 +402,16 @@ func ofRun(st core.State) bool { return st.Live() || st.Phase == core.Finding }
 
 // runBegan begins what goes with a run as long as it lives: it was spawned, taken,
 // or found alive. It comes after the page has the new state and before the actions.
-func (e *Engine) runBegan(*service) {}
+func (e *Engine) runBegan(s *service) {
+	e.followNotices(s)
+	e.resumeMain(s)
+}
 
 // runEnded ends what runBegan began.
-func (e *Engine) runEnded(*service) {}
+func (e *Engine) runEnded(s *service) {
+	e.endNotices(s)
+	e.endSearch(s)
+}
 
 // begin takes over what lives and starts what is wanted.
 func (e *Engine) begin() {

@@ -36,6 +36,7 @@ func (e *Engine) Exited(x Exit) {
 		return
 	}
 	e.claim(s)
+	e.hear(s, noticesAtEnd)
 	if x.ExecOp >= 0 {
 		// The slow rung: the process lived, but never became the program.
 		s.info.Pid = 0
@@ -54,7 +55,11 @@ func (e *Engine) Exited(x Exit) {
 		return
 	}
 	oom := x.Known && syscall.WaitStatus(x.Status).Signal() == sigKILL && s.group != nil && s.group.OOMKilled()
-	s.info.Last = lastExit{Run: x.Run, At: x.At.UnixNano(), Status: x.Status, Known: x.Known, OOM: oom}
+	last := lastExit{Run: x.Run, At: x.At.UnixNano(), Status: x.Status, Known: x.Known, OOM: oom}
+	if e.goesOn(s, x) || e.starterEnded(s, x, last) {
+		return
+	}
+	s.info.Last = last
 	end := classify(s.def, s.info.Last, &s.st)
 	text := exitText(s.info.Last)
 	if x.CPU > 0 {

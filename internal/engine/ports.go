@@ -38,6 +38,8 @@ type Ports struct {
 	Layers      Layers   // nil: there is no state folder
 	Signs       Signs    // nil: programs are asked nothing
 	Alarms      Alarms   // nil: on_failure does nothing
+	Notices     Notices  // nil: no run can be heard
+	Descriptors Descriptors
 }
 
 // Clock is the two times an engine knows, and how it lets time to others.
@@ -193,6 +195,12 @@ type RunContext struct {
 	Joins  []string // cgroup.procs files the child enters by writing
 	Record bool
 	Ready  string // FIFO that the program has as its descriptor for readiness, "" if none
+	// Notify is what NOTIFY_SOCKET is to be, "" for none; Watchdog how often the
+	// program has to say there that it works; Stored the names of the descriptors that
+	// it is given.
+	Notify   string
+	Watchdog time.Duration
+	Stored   []string
 	// Environment is added to the definition's; Stdin is a file that an auxiliary
 	// command reads from, "" for none.
 	Environment []model.EnvVar
@@ -327,6 +335,15 @@ type Processes interface {
 	Output(pid, fd int) outside.Output
 	Readers(pipe outside.Output, except func(pid int) bool) ([]outside.Reader, error)
 	OpenOutput(pid, fd int, seen outside.Output) (int, error)
+	// PidIn reads a pid file, whose path is hostile. It may block.
+	PidIn(path string) (int, error)
+	// PidOf is the process that a pidfd names, 0 if it is none. IsPidfd tells whether
+	// the pidfds of a process have this inode.
+	PidOf(pidfd int) int
+	IsPidfd(pid int, inode uint64) bool
+	// AwaitAny waits until one of several processes has ended, false if the context
+	// did before.
+	AwaitAny(ctx context.Context, pids []int) bool
 }
 
 // Loaded is everything that was read from definition folders.

@@ -62,8 +62,15 @@ type service struct {
 	builtIn   bool // a target that abide itself defines
 	forgotten bool
 
-	readying *readying    // nil: no sign of readiness is waited for here
-	health   *healthWatch // nil: it is not checked
+	readying  *readying    // nil: no sign of readiness is waited for here
+	health    *healthWatch // nil: it is not checked
+	hearing   uint64       // the run whose notification socket is ours, 0: none is
+	heard     bool         // the keeper holds that of a run that is not taken over yet
+	told      *told        // what its run said, nil: not looked at yet
+	handedOut []int        // copies of what it stored, for the run that is being ordered
+	starter   lastExit
+	mainAsked mainChange
+	endSearch func() // for its main process; nil: nothing is waited for
 
 	acked     uint64 // the last run whose exit the keeper may forget
 	waiters   []*waiter
@@ -237,6 +244,9 @@ func (s *service) account(old core.State) {
 	if !s.st.Live() {
 		s.info.Pid = 0
 	}
+	if old.Phase == core.Finding && !ofRun(s.st) && s.starter.Run == old.Run {
+		s.info.Last = s.starter // no main process came after it
+	}
 }
 
 // writeEvents puts what was noted into the history.
@@ -311,6 +321,7 @@ func (e *Engine) look(s *service) {
 	e.watchConditions(s)
 	e.checkWaiters(s)
 	e.watchEssential(s)
+	e.lookAtStore(s)
 	if s.gone && !s.busy() {
 		e.forget(s)
 	}
@@ -338,6 +349,8 @@ func (e *Engine) forget(s *service) {
 	}
 	_ = e.ports.Keeper.Forget(s.slot)
 	e.forgetAux(s.slot)
+	e.dropStore(s.name)
+	e.forgetTold(s)
 	e.ports.Logs.Forget(s.name)
 	// Last: the page says that it is to be forgotten.
 	e.ports.Snapshot.Delete(pastName(s.name))

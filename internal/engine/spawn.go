@@ -66,6 +66,11 @@ func (e *Engine) spawnPrepared(s *service, run uint64) {
 		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: %v", s.name, err))
 		return
 	}
+	if err := e.openNotices(s, run, &context); err != nil {
+		e.spawnFailed(s, run, err.Error())
+		return
+	}
+	e.handOut(s, &context)
 	if e.ports.Compiler.MayBlock(s.def) {
 		e.compileAside(s, run, context, pipes)
 		return
@@ -94,6 +99,7 @@ func (e *Engine) compileAside(s *service, run uint64, context RunContext, pipes 
 // order asks the keeper for a run that is ready to begin.
 func (e *Engine) order(s *service, run uint64, program *Program, pipes svlog.Pipes, err error) {
 	defer s.group.CloseDir()
+	defer e.takeBackHanded(s)
 	if err != nil {
 		var known interface{ ExitCode() int }
 		if errors.As(err, &known) {
@@ -105,7 +111,7 @@ func (e *Engine) order(s *service, run uint64, program *Program, pipes svlog.Pip
 	s.program = program
 	o := Order{
 		Name: s.slot, Run: run, Program: program.Bytes, Slow: program.Slow,
-		CgroupFD: s.group.DirFD(), AckRun: s.info.Last.Run,
+		CgroupFD: s.group.DirFD(), AckRun: s.info.Last.Run, Pass: s.handedOut,
 	}
 	if pipes.Out.ReadFD >= 0 {
 		o.Hold = append(o.Hold, Hold{Tag: HoldOut, FD: pipes.Out.ReadFD})
@@ -114,6 +120,9 @@ func (e *Engine) order(s *service, run uint64, program *Program, pipes svlog.Pip
 		o.Hold = append(o.Hold, Hold{Tag: HoldErr, FD: pipes.Err.ReadFD})
 	}
 	s.holdReady(&o)
+	if fd := e.ports.Notices.FD(s.slot, run); fd >= 0 {
+		o.Hold = append(o.Hold, Hold{Tag: HoldNotify, FD: fd})
+	}
 	if err := e.ports.Keeper.Spawn(o); err != nil {
 		e.spawnFailed(s, run, fmt.Sprintf("cannot start %s: the keeper does not take the order: %v", s.name, err))
 		return
@@ -132,6 +141,8 @@ func (e *Engine) runContext(name string, run uint64, pipes svlog.Pipes, group Gr
 // spawnFailed puts a failed start where people look, and tells the core.
 func (e *Engine) spawnFailed(s *service, run uint64, reason string) {
 	s.fault = reason
+	e.endNotices(s)
+	e.takeBackHanded(s)
 	e.ports.Logs.Note(s.name, run, reason)
 	e.endLog(s.slot, run)
 	if s.group != nil {
@@ -151,6 +162,10 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 	}
 	if s == nil {
 		e.auxSpawned(name, run, pid, start)
+		return
+	}
+	if s.mainAsked.run == run && s.mainAsked.pid == pid {
+		e.mainTaken(s, pid, start)
 		return
 	}
 	if run != s.st.Run {
@@ -191,6 +206,13 @@ func (e *Engine) Refused(name string, run uint64, op int, errno int, reason stri
 			reason = join(reason, errnoText(errno))
 		}
 		e.adoptionRefused(s, reason)
+		return
+	}
+	if s.mainAsked.run == run {
+		if errno != 0 {
+			reason = join(reason, errnoText(errno))
+		}
+		e.mainRefused(s, reason)
 		return
 	}
 	if run != s.st.Run || s.st.Phase != core.Spawning {

@@ -54,6 +54,7 @@ func (e *Engine) tick() {
 		late = append(late, heap.Pop(&e.due).(*service))
 	}
 	for _, s := range late {
+		e.hearFirst(s)
 		e.feed(s, core.Event{Kind: core.EvTick})
 	}
 	e.wakeUp(now)

@@ -67,8 +67,14 @@ type world struct {
 	clock    func() // called when time has passed to what is due
 	verdict  uint32 // wait status of commands that check, see answerCommands
 	sights   *sights
-	past     Past // nil: nothing is ever lost
-	lost     bool // the keeper says that its records were
+	sockets  *fakeSockets
+	members  map[string][]int    // of the present run, beside the main process
+	ending   []int               // processes that end when somebody waits for it
+	stored   map[string][]string // what the programs of runs are told they were given
+	handed   map[string][]string // what they were, by name and descriptor
+
+	past Past // nil: nothing is ever lost
+	lost bool // the keeper says that its records were
 
 	faults   Faults
 	stateDir *state.Dir
@@ -101,6 +107,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		scales: map[string]*state.Scale{}, pins: map[string]Pin{}, kept: map[string][]Version{},
 	}
 	w.sights = newSights(w)
+	w.sockets, w.stored, w.handed = newFakeSockets(w), map[string][]string{}, map[string][]string{}
 	w.keeper = &fakeKeeper{w: w, slots: map[string]*slot{}, refuseOp: -1, held: map[string][]uint64{}}
 	return w
 }
@@ -134,7 +141,7 @@ func (w *world) boot() {
 	w.eng = New(Options{ID: "0123456789abcdef", Mode: ModeDaemon, Shutdown: time.Minute, Version: "test", Follows: w.boots > 0, RecordsLost: w.lost, KeeperPid: w.keeperPid}, Ports{
 		Clock: w, Keeper: w.keeper, Compiler: fakeCompiler{w}, Logs: fakeLogs{w}, Groups: fakeGroups{w},
 		Definitions: fakeDefinitions{w}, Wishes: fakeWishes{w}, Processes: fakeProcesses{w}, Snapshot: fakeSnapshot{w}, Requests: fakeRequests{w}, History: fakeHistory{w}, Pending: fakePending{w}, Console: w, Memory: w, Past: w.past, Paths: fakePaths{w}, Signs: w.sights, Patterns: w.patterns, Faults: w.faults, Setting: w.setting,
-		Layers: fakeLayers{w}, Alarms: w.alarms,
+		Layers: fakeLayers{w}, Alarms: w.alarms, Notices: &fakeNotices{w.sockets, map[PastRun]int{}}, Descriptors: fakeDescriptors{w.sockets},
 	})
 	w.eng.aside = func(f func()) { f() }
 	w.eng.timer = time.NewTimer(time.Hour)
@@ -356,6 +363,10 @@ func (k *fakeKeeper) Spawn(o Order) error {
 		k.w.port()
 		return nil
 	}
+	names := k.w.stored[fmt.Sprintf("%s.%d", serviceOf(o.Name), o.Run)]
+	for i, fd := range o.Pass {
+		k.w.handed[fmt.Sprintf("%s.%d", o.Name, o.Run)] = append(k.w.handed[fmt.Sprintf("%s.%d", o.Name, o.Run)], fmt.Sprintf("%s:%d", names[i], fd))
+	}
 	for _, h := range o.Hold {
 		k.hold(o.Name, o.Run, h.Tag, h.FD)
 	}
@@ -485,6 +496,18 @@ func (k *fakeKeeper) hold(name string, run uint64, tag uint32, fd int) {
 		k.tags[name] = map[Tagged]int{}
 	}
 	k.tags[name][Tagged{run, tag}] = fd
+	if k.slots[name] == nil {
+		k.slots[name] = &slot{}
+	}
+}
+
+// holders are the runs for which something is held.
+func (k *fakeKeeper) holders(name string) []uint64 {
+	runs := slices.Clone(k.held[name])
+	for t := range k.tags[name] {
+		runs = append(runs, t.Run)
+	}
+	return runs
 }
 
 func (k *fakeKeeper) DropOne(name string, run uint64, tag uint32) error {
@@ -512,6 +535,7 @@ func (k *fakeKeeper) Drop(name string, run uint64) error {
 func (k *fakeKeeper) Forget(name string) error {
 	k.w.port()
 	delete(k.slots, name)
+	delete(k.tags, name)
 	return nil
 }
 
@@ -525,7 +549,7 @@ func (k *fakeKeeper) List() ([]Record, error) {
 		out = append(out, Record{
 			Name: name, Run: s.run, Live: s.live, Exited: !s.live && s.acked != s.run && s.exit.Run == s.run,
 			Pid: s.pid, StartTime: uint64(s.pid), Began: s.began, Exit: s.exit,
-			Held: k.held[name], Tags: slices.Collect(maps.Keys(k.tags[name])),
+			Held: k.holders(name), Tags: slices.Collect(maps.Keys(k.tags[name])),
 		})
 	}
 	return out, nil
@@ -533,8 +557,9 @@ func (k *fakeKeeper) List() ([]Record, error) {
 
 type fakeCompiler struct{ w *world }
 
-func (c fakeCompiler) Compile(svc *model.Service, _ RunContext) (*Program, error) {
+func (c fakeCompiler) Compile(svc *model.Service, run RunContext) (*Program, error) {
 	c.w.port()
+	c.w.stored[fmt.Sprintf("%s.%d", run.Name, run.Run)] = run.Stored
 	return &Program{
 		Hint:     func(int, int) string { return "" },
 		ExitCode: func(int, int) int { return 126 },
@@ -632,6 +657,9 @@ func (g fakeGroups) Take(name string, run uint64, pid int, start uint64) (Group,
 }
 func (g fakeGroups) Owner(pid int) (string, uint64, string) {
 	if name := g.w.owners[pid]; name != "" {
+		if slot := g.w.keeper.slots[name]; slot != nil {
+			return name, slot.run, "its control group"
+		}
 		return name, 1, "its control group"
 	}
 	return "", 0, ""
@@ -655,7 +683,7 @@ func (g *fakeGroup) CloseDir()           {}
 func (g *fakeGroup) JoinPaths() []string { return nil }
 func (g *fakeGroup) SetMain(int, uint64) {}
 func (g *fakeGroup) Snapshot()           {}
-func (g *fakeGroup) Members() []int      { return nil }
+func (g *fakeGroup) Members() []int      { return g.w.members[g.name] }
 func (g *fakeGroup) SignalAll(int) error { return nil }
 func (g *fakeGroup) Freeze() error       { return nil }
 func (g *fakeGroup) Thaw() error         { return nil }

@@ -45,6 +45,7 @@ var fields = []field{
 	{"kind", Restarts, func(s *Service) any { return s.Kind }},
 	{"enabled", Applies, func(s *Service) any { return s.Enabled }},
 	{"essential", Applies, func(s *Service) any { return s.Essential }},
+	{"fd_store", Applies, func(s *Service) any { return s.FDStore }},
 	{"pid_file", Applies, func(s *Service) any { return s.PidFile }},
 	{"directory", Restarts, func(s *Service) any {
 		if s.Directory == "" {

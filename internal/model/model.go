@@ -38,6 +38,7 @@ type Service struct {
 	Kind        Kind
 	Enabled     bool
 	Essential   bool
+	FDStore     int    // how many descriptors it may leave with abide for its next run
 	PidFile     string // Forking: where the program writes its main process's number; "" if nowhere
 
 	Directory string // "" means the default of the instance's scope

@@ -112,6 +112,9 @@ func (v *validator) program() {
 	for _, arg := range s.Command {
 		v.text("command", arg)
 	}
+	if s.FDStore < 0 || s.FDStore > MaxFDStore {
+		v.fail("fd_store", "bad-value", "", "cannot use fd_store = %d: it must be from 0 to %d", s.FDStore, MaxFDStore)
+	}
 	if s.PidFile != "" {
 		v.text("pid_file", s.PidFile)
 		v.absolute("pid_file", s.PidFile)

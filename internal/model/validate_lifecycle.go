@@ -15,6 +15,7 @@ const (
 	MaxScale   = 10_000 // copies of a template
 	MaxReadyFD = 1023   // the usual soft limit of open files, less one
 	MaxMode    = 0o7777 // permissions of a folder
+	MaxFDStore = 16     // what one message to the keeper can hand to a program
 
 	maxHooks       = 64
 	maxCredentials = 256

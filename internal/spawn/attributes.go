@@ -143,11 +143,20 @@ func (k *compiling) stdio() error {
 	} else {
 		k.output("stderr", 2, err)
 	}
+	own := k.slots
+	k.slots += len(k.run.Stored)
 	if k.slots > prog.MaxSlots {
 		return fmt.Errorf("cannot hand over %d descriptors: at most %d", k.slots, prog.MaxSlots)
 	}
-	for i := range k.slots {
+	if own > 0 && k.slots > own {
+		return errors.New("cannot hand over stored descriptors beside those for output")
+	}
+	for i := range own {
 		k.call(note{what: "close a descriptor"}, prog.Close, prog.Int(prog.FirstSlot+i))
+	}
+	for i, name := range k.run.Stored {
+		// They come with close-on-exec.
+		k.call(note{what: "hand over the stored descriptor " + name}, prog.Fcntl, prog.Int(prog.FirstSlot+i), prog.Int(prog.FSetFD), prog.Int(0))
 	}
 	return nil
 }

@@ -281,9 +281,22 @@ func (k *compiling) become() {
 	}
 }
 
+// environment puts the variables into the data, and the child's own pid into those
+// that are to hold it.
+func (k *compiling) environment() prog.Offset {
+	places, env := k.b.Places(k.p.Env)
+	for i, v := range k.p.Env {
+		if name, value, _ := strings.Cut(v, "="); value == ownPid && (name == "LISTEN_PID" || name == "WATCHDOG_PID") {
+			k.p.notes = append(k.p.notes, note{what: "set " + name})
+			k.b.Pseudo(prog.OpPid, prog.At(places[i]+prog.Offset(len(name)+1)))
+		}
+	}
+	return env
+}
+
 // execute tries the files in order; the failure of the last one counts.
 func (k *compiling) execute(files []candidate) {
-	argv, env := prog.At(k.b.Texts(k.p.Argv)), prog.At(k.b.Texts(k.p.Env))
+	argv, env := prog.At(k.b.Texts(k.p.Argv)), prog.At(k.environment())
 	for i, file := range files {
 		n := note{what: "run " + file.path, kind: aboutProgram, path: file.path, remote: file.remote, user: k.id.user}
 		for _, f := range files[:i] {

@@ -65,7 +65,29 @@ func (c *Compiler) environment(svc *model.Service, run Run, id identity, names l
 	for _, v := range run.Environment {
 		env[v.Name] = v.Value
 	}
+	announce(env, run)
 	return env, nil
+}
+
+// ownPid is the place of a pid that is not known yet: the child writes its own there.
+// It has as many bytes as prog.OpPid may write, the NUL behind it counted.
+const ownPid = "00000000000"
+
+// announce sets what sd_notify(3), sd_watchdog_enabled(3) and
+// sd_listen_fds_with_names(3) look at.
+func announce(env map[string]string, run Run) {
+	if run.Notify != "" {
+		env["NOTIFY_SOCKET"] = run.Notify
+	}
+	if run.Watchdog > 0 {
+		env["WATCHDOG_USEC"] = strconv.FormatInt(run.Watchdog.Microseconds(), 10)
+		env["WATCHDOG_PID"] = ownPid
+	}
+	if len(run.Stored) > 0 {
+		env["LISTEN_FDS"] = strconv.Itoa(len(run.Stored))
+		env["LISTEN_FDNAMES"] = strings.Join(run.Stored, ":")
+		env["LISTEN_PID"] = ownPid
+	}
 }
 
 // setAccount sets what login(1) would. A number without an account has a home

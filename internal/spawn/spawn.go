@@ -9,6 +9,7 @@ package spawn
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/abide-project/abide/internal/model"
 )
@@ -53,6 +54,13 @@ type Run struct {
 	// Scratch is a folder of the service's own in RUN, only needed for
 	// stdin = "open".
 	Scratch string
+	// Notify is what NOTIFY_SOCKET is to be, "" for none; Watchdog how often the
+	// program has to say there that it works, 0: it need not.
+	Notify   string
+	Watchdog time.Duration
+	// Stored are the names of the descriptors that are handed over for the program to
+	// find from 3 on by LISTEN_FDS. None may be handed over for Stdout and Stderr then.
+	Stored []string
 	// Record makes the child store its pid where the keeper says.
 	Record bool
 	// Environment is what this run has beside the definition's, and instead of it.

@@ -30,6 +30,8 @@ func runHelper(part string) int {
 		return writeLines(words[1], words[2])
 	case reaperPart, idleReaperPart:
 		return beReaper(words[0] == reaperPart)
+	case strangerPart:
+		return beStranger()
 	default:
 		fmt.Fprintf(os.Stderr, "helper: no part is called %q\n", words[0])
 		return 2

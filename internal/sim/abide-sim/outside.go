@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 
@@ -27,6 +28,11 @@ func (outsiders) Readers(outside.Output, func(int) bool) ([]outside.Reader, erro
 	return nil, errNobody
 }
 func (outsiders) OpenOutput(int, int, outside.Output) (int, error) { return -1, errNobody }
+
+func (outsiders) PidIn(string) (int, error)            { return 0, errNobody }
+func (outsiders) PidOf(int) int                        { return 0 }
+func (outsiders) IsPidfd(int, uint64) bool             { return false }
+func (outsiders) AwaitAny(context.Context, []int) bool { return false }
 
 func (l *link) Keep(name string, run uint64, tag uint32, fd int) error {
 	sched.Point()

@@ -93,7 +93,13 @@ func (b *Builder) Block(p []byte) Offset {
 
 // Texts puts an argv or envp into the data block: the texts and the array.
 func (b *Builder) Texts(list []string) Offset {
-	places := make([]Offset, len(list))
+	_, array := b.Places(list)
+	return array
+}
+
+// Places is Texts that also says where each text is, so that an op may write into it.
+func (b *Builder) Places(list []string) (places []Offset, array Offset) {
+	places = make([]Offset, len(list))
 	for i, s := range list {
 		places[i] = b.Text(s)
 	}
@@ -104,7 +110,7 @@ func (b *Builder) Texts(list []string) Offset {
 		b.data = appendUint64(b.data, uint64(p))
 	}
 	b.data = appendUint64(b.data, 0)
-	return o
+	return places, o
 }
 
 func (b *Builder) align() {

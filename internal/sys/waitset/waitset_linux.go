@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Set is an epoll instance. It is used by one goroutine.
+// Set is an epoll instance. One goroutine waits; the other methods may be called
+// from any.
 type Set struct {
 	file *os.File
 	conn syscall.RawConn
@@ -24,6 +25,9 @@ type Set struct {
 const (
 	Readable = unix.EPOLLIN  // a pidfd whose process has ended
 	Changed  = unix.EPOLLPRI // a kernfs file such as cgroup.events, since it was last read
+
+	// Once lets a descriptor be reported one time; Again waits for it again.
+	Once = unix.EPOLLONESHOT
 )
 
 // New returns an empty set.
@@ -49,6 +53,15 @@ func New() (*Set, error) {
 // Add waits for events on fd.
 func (s *Set) Add(fd int, events uint32) error {
 	err := unix.EpollCtl(s.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+	if err != nil {
+		return fmt.Errorf("cannot wait for descriptor %d: %w", fd, err)
+	}
+	return nil
+}
+
+// Again waits once more for events on fd, which was added with Once.
+func (s *Set) Again(fd int, events uint32) error {
+	err := unix.EpollCtl(s.fd, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 	if err != nil {
 		return fmt.Errorf("cannot wait for descriptor %d: %w", fd, err)
 	}

@@ -17,6 +17,7 @@ type Set struct{}
 const (
 	Readable = 1
 	Changed  = 2
+	Once     = 4
 )
 
 // New refuses.
@@ -24,6 +25,9 @@ func New() (*Set, error) { return nil, errors.ErrUnsupported }
 
 // Add refuses.
 func (s *Set) Add(fd int, events uint32) error { return errors.ErrUnsupported }
+
+// Again refuses.
+func (s *Set) Again(fd int, events uint32) error { return errors.ErrUnsupported }
 
 // Remove does nothing.
 func (s *Set) Remove(fd int) {}
