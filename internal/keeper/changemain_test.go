@@ -27,7 +27,9 @@ func (r *rig) family(e *engine, name, script string) (main link.Spawned, child i
 	main = e.up(name, 1, 0, "/bin/sh", "-c", `sh -c "trap 'exit 9' TERM; while :; do sleep 0.01; done" & `+script)
 	until(r.t, "there is a child that knows what TERM means", func() bool {
 		for _, pid := range r.marked(name) {
-			if pid != main.Pid && caught(pid, syscall.SIGTERM) {
+			// What the child itself starts has its traps for a moment.
+			st, e := raw.ReadStat(pid)
+			if e == 0 && (st.Ppid == main.Pid || st.Ppid == r.keeper.Process.Pid) && pid != main.Pid && caught(pid, syscall.SIGTERM) {
 				child = pid
 			}
 		}
