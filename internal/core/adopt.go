@@ -45,7 +45,9 @@ func (m *machine) askAgain() {
 
 func (m *machine) lost(ev *Event) {
 	s := m.s
-	s.Run = max(s.Run, ev.Run)
+	if ev.Run > s.Run {
+		s.Run, s.Skip = ev.Run, s.skip(ev.Run)
+	}
 	switch {
 	case s.Phase == Cleaning && m.cfg.LeaveChildren:
 		m.askHooksAgain()
@@ -79,7 +81,7 @@ func (m *machine) taken(ev *Event) {
 	if ev.Run <= s.Run || m.cfg.Target {
 		return
 	}
-	*s = State{Wanted: true, Held: s.Held, HasMain: true, Run: ev.Run}
+	*s = State{Wanted: true, Held: s.Held, HasMain: true, Run: ev.Run, Skip: s.skip(ev.Run)}
 	m.spawned(m.moment(ev.At))
 }
 

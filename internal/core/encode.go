@@ -77,7 +77,8 @@ func (s *State) Encode(dst *[EncodedSize]byte) {
 		bitIf(s.Unhooked, flagUnhooked) | bitIf(s.Void, flagVoid) | bitIf(s.Final, flagFinal) |
 		bitIf(s.HasMain, flagHasMain) | bitIf(s.Signed, flagSigned)
 	b[193], b[194], b[195], b[196] = byte(s.Hook), s.Fails, s.InRow, s.Shorts
-	clear(b[197:200])
+	le.PutUint16(b[197:], s.Skip)
+	b[199] = 0
 	le.PutUint32(b[200:], uint32(s.AliveIn/time.Millisecond))
 	le.PutUint64(b[204:], uint64(s.Until))
 	le.PutUint64(b[212:], uint64(s.AliveBy))
@@ -104,7 +105,7 @@ func Decode(src *[EncodedSize]byte) (State, error) {
 		Held: g&flagHeld != 0, Degraded: g&flagDegraded != 0, Hooking: g&flagHooking != 0,
 		Unhooked: g&flagUnhooked != 0, Void: g&flagVoid != 0, Final: g&flagFinal != 0,
 		HasMain: g&flagHasMain != 0, Signed: g&flagSigned != 0,
-		Hook: HookKind(b[193]), Fails: b[194], InRow: b[195], Shorts: b[196],
+		Hook: HookKind(b[193]), Fails: b[194], InRow: b[195], Shorts: b[196], Skip: le.Uint16(b[197:]),
 		AliveIn: time.Duration(le.Uint32(b[200:])) * time.Millisecond,
 		Until:   Time(le.Uint64(b[204:])), AliveBy: Time(le.Uint64(b[212:])),
 		Level: b[5], StopStep: b[6],

@@ -14,7 +14,7 @@ func fill(v reflect.Value, n *uint64) {
 	switch v.Kind() {
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		*n++
 		v.SetUint(*n % 8)
 	case reflect.Int64:

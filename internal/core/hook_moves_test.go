@@ -192,5 +192,5 @@ func idleSigns(list []Event, n *node, cfg *Config) []Event {
 	if n.s.Phase != Preparing && n.s.Phase != Spawning {
 		list = append(list, Event{Kind: EvUnmet, Run: runs})
 	}
-	return append(list, Event{Kind: EvUnready, Run: runs})
+	return append(list, Event{Kind: EvUsed, Run: runs})
 }

@@ -57,6 +57,16 @@ type State struct {
 	AliveIn time.Duration // what the run told of how often it is alive, in whole milliseconds, 0: nothing
 
 	window window
+
+	Skip uint16 // how many numbers behind Run are used up
+}
+
+// skip is how many numbers behind run are used up.
+func (s *State) skip(run uint64) uint16 {
+	if used := s.Run + uint64(s.Skip); used > run {
+		return uint16(used - run)
+	}
+	return 0
 }
 
 // Live reports whether the main process of Run lives as far as is known. A run

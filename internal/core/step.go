@@ -60,6 +60,10 @@ func (m *machine) event(ev *Event) {
 		m.lost(ev)
 	case EvTaken:
 		m.taken(ev)
+	case EvUsed:
+		if ev.Run > s.Run {
+			s.Skip = max(s.Skip, uint16(min(ev.Run-s.Run, math.MaxUint16)))
+		}
 	case EvReleased:
 		if ev.Run == s.Run {
 			m.released()
@@ -157,7 +161,7 @@ func (m *machine) spawn() {
 		m.rest(Reached, CauseNone)
 		return
 	}
-	m.renew(s.Run+1, Spawning)
+	m.renew(s.Run+uint64(s.Skip)+1, Spawning)
 	s.Began = m.now
 	if cfg.Hooks[BeforeStart] {
 		s.Phase = Preparing
@@ -171,7 +175,7 @@ func (m *machine) spawn() {
 func (m *machine) renew(run uint64, phase Phase) {
 	s := m.s
 	*s = State{
-		Phase: phase, Wanted: s.Wanted, Once: s.Once, Held: s.Held, Run: run,
+		Phase: phase, Wanted: s.Wanted, Once: s.Once, Held: s.Held, Run: run, Skip: s.skip(run),
 		Level: s.Level, Restarts: s.Restarts, InRow: s.InRow, Shorts: s.Shorts, window: s.window,
 	}
 }

@@ -125,7 +125,7 @@ const (
 	EvWatchdog    // Run: it is alive; For, if above 0, is how often it tells that from now on
 	EvExtend      // Run, For: the wait under way for readiness or for the end lasts at least that long from now
 	EvMain        // Run, OK: the main process of a forking run is known, or cannot be found
-	EvUnready     // reserved
+	EvUsed        // Run: all numbers up to this one were given out, by a roll that came to nothing
 
 	eventKinds
 )

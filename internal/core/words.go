@@ -282,7 +282,7 @@ var eventWords = [...]string{
 	"none", "start", "start-once", "stop", "restart", "clear", "pause", "resume",
 	"spawned", "spawn-failed", "ready", "exited", "cleaned", "redefined", "adopted", "tick",
 	"need", "hurry", "lost", "taken", "released",
-	"hold", "allow", "hooked", "unmet", "recheck", "health", "watchdog", "extend", "main", "unready",
+	"hold", "allow", "hooked", "unmet", "recheck", "health", "watchdog", "extend", "main", "used",
 }
 
 // String is the kind as a short stable word.

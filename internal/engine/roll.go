@@ -120,6 +120,7 @@ func (e *Engine) endHidden(h *service) {
 		text := "the roll failed: " + e.rollFault(h)
 		if s != nil {
 			s.rollFault, s.info.Request = text, max(s.info.Request, h.info.Request)
+			s.st, _ = core.Step(&s.cfg, s.st, core.Event{Kind: core.EvUsed, Run: h.st.Run}, e.now())
 			e.persist(s)
 		}
 		e.record(h.name, h.st.Run, "state", text, nil)

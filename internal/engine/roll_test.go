@@ -77,6 +77,12 @@ func TestRollFailsAndTheOldRunStays(t *testing.T) {
 	w.expect("web", "running")
 	w.advance(time.Minute)
 	w.expectRuns("[web:1]")
+	// Its number is not given out again: logs, groups and the history go by it.
+	w.boot()
+	w.run()
+	w.keeper.end("web", 11)
+	w.advance(time.Minute)
+	w.expectRuns("[web:3]")
 	if w.eng.hidden["web/roll"] != nil || len(w.pages) != 3 {
 		t.Errorf("something of the roll is left: %v, %d pages", w.eng.hidden, len(w.pages))
 	}
