@@ -147,7 +147,7 @@ func (g *Graph) Blocks(id ID) []ID {
 	seen := map[ID]bool{id: true}
 	for list := []ID{id}; len(list) > 0; list = list[1:] {
 		stuck := func(on ID, s, bit says) {
-			if n := &g.nodes[on]; s&bit != 0 && !seen[on] && n.desired && !n.lives() {
+			if n := &g.nodes[on]; s&bit != 0 && !seen[on] && n.desired && !n.lives() && n.fact.Status != Done {
 				seen[on] = true
 				out = append(out, on)
 				list = append(list, on)
