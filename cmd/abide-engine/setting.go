@@ -14,7 +14,7 @@ import (
 type setting struct{ c *spawn.Compiler }
 
 func (s setting) Unmet(svc *model.Service) string {
-	return conditions.Unmet(&svc.Conditions, thisMachine{s.c})
+	return conditions.Unmet(&svc.Conditions, thisMachine(s))
 }
 
 func (s setting) Make(svc *model.Service, run uint64) error {

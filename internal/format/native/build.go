@@ -68,7 +68,7 @@ func fitting(defaults *tomltree.Value, kind model.Kind) *tomltree.Value {
 func forTarget(path string) bool {
 	table, _, _ := strings.Cut(path, ".")
 	switch table {
-	case "description", "kind", "enabled", "conditions", "on_failure", "operators":
+	case "description", "kind", "enabled", "operators":
 		return true
 	}
 	return slices.ContainsFunc(needKeys, func(k Key) bool { return k.Path == table })
