@@ -39,6 +39,10 @@ func (s signs) MakePipe(name string, run uint64) (path string, fd int, err error
 	return linepipe.Make(s.folder(name), number(run))
 }
 
+func (s signs) OpenPipe(name string, run uint64) (int, error) {
+	return linepipe.Open(s.folder(name), number(run))
+}
+
 func (s signs) RemovePipe(name string, run uint64) { linepipe.Remove(s.folder(name), number(run)) }
 
 func (signs) AwaitPipe(fd int, told func(line bool)) (func(), error) {

@@ -453,8 +453,10 @@ type Signs interface {
 	HTTP(address string, timeout time.Duration, done func(error)) (cancel func())
 	// MakePipe makes the pipe of a run and opens it for reading; AwaitPipe has told
 	// called when a newline is in it (true), which stays there, or nobody can write
-	// one any more. fd is taken over. RemovePipe removes its name.
+	// one any more. fd is taken over. OpenPipe opens it again by its name, which
+	// RemovePipe removes.
 	MakePipe(name string, run uint64) (path string, fd int, err error)
+	OpenPipe(name string, run uint64) (fd int, err error)
 	AwaitPipe(fd int, told func(line bool)) (cancel func(), err error)
 	RemovePipe(name string, run uint64)
 }

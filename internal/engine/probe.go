@@ -94,5 +94,6 @@ func (n noSigns) HTTP(address string, timeout time.Duration, done func(error)) f
 	return n.TCP(address, timeout, done)
 }
 func (noSigns) MakePipe(string, uint64) (string, int, error)   { return "", -1, errNoSigns }
+func (noSigns) OpenPipe(string, uint64) (int, error)           { return -1, errNoSigns }
 func (noSigns) AwaitPipe(int, func(line bool)) (func(), error) { return nil, errNoSigns }
 func (noSigns) RemovePipe(string, uint64)                      {}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -121,7 +122,10 @@ func (e *Engine) beginReadying(s *service) {
 	switch ready := &s.def.Ready; {
 	case ready.FD != 0:
 		var fd int
-		if fd, err = e.ports.Keeper.Take(s.slot, r.run, HoldReady); err == nil {
+		if fd, err = e.ports.Keeper.Take(s.slot, r.run, HoldReady); err != nil {
+			fd, err = e.ports.Signs.OpenPipe(s.name, r.run) // the keeper has died as well
+		}
+		if err == nil {
 			e.awaitPipe(s, r, fd)
 		}
 	case ready.Log != "":
@@ -205,6 +209,16 @@ func (e *Engine) say(s *service, r *readying, text string) {
 	e.record(s.name, r.run, "ready", text, nil)
 }
 
+// sayUnlessOver is say of what the end of the run would explain, which may be on its
+// way.
+func (e *Engine) sayUnlessOver(s *service, r *readying, text string) {
+	const patience = 100 * time.Millisecond
+	r.next = e.wakeIn(patience, 0, func() {
+		r.next = nil
+		e.say(s, r, text)
+	})
+}
+
 func (e *Engine) awaitPipe(s *service, r *readying, fd int) {
 	stop, err := e.ports.Signs.AwaitPipe(fd, func(line bool) {
 		e.Post(func() {
@@ -213,7 +227,7 @@ func (e *Engine) awaitPipe(s *service, r *readying, fd int) {
 			case line:
 				e.signed(s, r)
 			default:
-				e.say(s, r, fmt.Sprintf("descriptor %d was closed without a newline: that it is ready will not be said there any more", r.def.Ready.FD))
+				e.sayUnlessOver(s, r, fmt.Sprintf("descriptor %d was closed without a newline: that it is ready will not be said there any more", r.def.Ready.FD))
 			}
 		})
 	})
@@ -225,6 +239,9 @@ func (e *Engine) awaitPipe(s *service, r *readying, fd int) {
 }
 
 func (e *Engine) awaitLine(s *service, r *readying, since time.Time) error {
+	if !heard(r.def.Log.Stdout) && !heard(r.def.Log.Stderr) {
+		return errors.New("ready.log waits for a line, and log sends all output past abide")
+	}
 	pattern, err := regexp.Compile(r.def.Ready.Log)
 	if err != nil {
 		return fmt.Errorf("cannot use ready.log: %w", err)
@@ -234,6 +251,13 @@ func (e *Engine) awaitLine(s *service, r *readying, since time.Time) error {
 	})
 	r.cancel = append(r.cancel, stop)
 	return nil
+}
+
+// heard tells whether output that goes to these places comes by abide.
+func heard(targets []model.LogTarget) bool {
+	return slices.ContainsFunc(targets, func(t model.LogTarget) bool {
+		return t.Kind != model.LogNull && t.Kind != model.LogInherit
+	})
 }
 
 func (e *Engine) awaitFile(s *service, r *readying, path string) error {

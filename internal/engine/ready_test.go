@@ -206,7 +206,7 @@ func TestAnEndOfThePipeWithoutANewlineIsSaidOnce(t *testing.T) {
 	w.boot()
 	w.run()
 	w.sights.say("web", 1, "")
-	w.run()
+	w.advance(time.Second)
 	w.expect("web", "starting")
 	const want = "descriptor 3 was closed without a newline"
 	if n := strings.Count(w.story(), want); n != 1 || !strings.Contains(w.status("web").Why, want) {
@@ -243,6 +243,19 @@ func TestASignThatCannotBeWaitedForRefusesTheStart(t *testing.T) {
 	}
 	if w.keeper.slots["web"] != nil {
 		t.Error("it was started")
+	}
+}
+
+func TestALineThatNeverComesByIsRefused(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("web", func(def *model.Service) {
+		readyBy(func(r *model.Ready) { r.Log = "ready" })(def)
+		def.Log.Stdout, def.Log.Stderr = []model.LogTarget{{Kind: model.LogNull}}, []model.LogTarget{{Kind: model.LogInherit}}
+	})
+	w.boot()
+	w.run()
+	if got, want := w.service("web").fault, "cannot start web: ready.log waits for a line, and log sends all output past abide"; got != want {
+		t.Errorf("the fault is %q, want %q", got, want)
 	}
 }
 

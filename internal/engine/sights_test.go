@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"testing"
 	"time"
@@ -83,6 +84,8 @@ func (s *sights) MakePipe(name string, run uint64) (string, int, error) {
 	s.made = append(s.made, fmt.Sprintf("%s.%d", name, run))
 	return "/run/abide/services/" + name + "/ready", s.nextFD, nil
 }
+
+func (s *sights) OpenPipe(string, uint64) (int, error) { s.w.port(); return -1, fs.ErrNotExist }
 
 func (s *sights) AwaitPipe(fd int, told func(bool)) (func(), error) {
 	s.w.port()

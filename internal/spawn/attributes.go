@@ -163,7 +163,8 @@ func (k *compiling) stdio() error {
 
 // ready gives the program the pipe on which it says that it is ready. The number
 // that open returns may be the very one that is asked for, which dup3 refuses: of two
-// descriptors one has another number.
+// descriptors one has another number. The program can read it as well, so that to
+// write there is no mistake while nothing of abide lives.
 func (k *compiling) ready() {
 	if k.run.Ready == "" {
 		return
@@ -174,7 +175,7 @@ func (k *compiling) ready() {
 		hint: "the number must be below the limit nofile",
 	}
 	for i := range 2 {
-		k.open(n, k.run.Ready, oWronly)
+		k.open(n, k.run.Ready, oRdwr)
 		op := k.call(n, prog.Dup3, prog.Int(0), prog.Int(fd), prog.Int(0))
 		if i == 0 {
 			k.b.Ignore(op)

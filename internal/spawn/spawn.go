@@ -69,7 +69,7 @@ type Run struct {
 	// Only auxiliary commands have one.
 	Stdin string
 	// Ready is the FIFO that the program has as descriptor [ready] fd, to say on it
-	// that it is ready; "" if there is none. Somebody must have it open for reading.
+	// that it is ready; "" if there is none.
 	Ready string
 }
 

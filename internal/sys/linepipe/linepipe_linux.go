@@ -38,12 +38,22 @@ func Make(dir, run string) (path string, fd int, err error) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		return "", -1, fmt.Errorf("cannot make a pipe for readiness: %w", &os.PathError{Op: "mkfifo", Path: path, Err: err})
 	}
-	fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	if err != nil {
+	if fd, err = Open(dir, run); err != nil {
 		os.Remove(path)
-		return "", -1, fmt.Errorf("cannot make a pipe for readiness: %w", &os.PathError{Op: "open", Path: path, Err: err})
+		return "", -1, err
 	}
 	return path, fd, nil
+}
+
+// Open opens a pipe that Make made for reading. What was written while nobody had it
+// open is there as long as whoever wrote it has not closed it.
+func Open(dir, run string) (fd int, err error) {
+	path := name(dir, run)
+	fd, err = unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, fmt.Errorf("cannot open the pipe for readiness: %w", &os.PathError{Op: "open", Path: path, Err: err})
+	}
+	return fd, nil
 }
 
 // Await has told called once, from another goroutine: with true when there is a

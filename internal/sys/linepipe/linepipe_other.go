@@ -15,6 +15,9 @@ func Remove(dir, run string) {}
 // Make refuses.
 func Make(dir, run string) (path string, fd int, err error) { return "", -1, errors.ErrUnsupported }
 
+// Open refuses.
+func Open(dir, run string) (fd int, err error) { return -1, errors.ErrUnsupported }
+
 // Await refuses.
 func Await(fd int, told func(line bool)) (cancel func(), err error) {
 	syscall.Close(fd)

@@ -149,3 +149,25 @@ func TestPipesOfOtherRunsAreRemoved(t *testing.T) {
 		t.Error("a pipe was made in no folder")
 	}
 }
+
+func TestANewlineThatWasWrittenWhileNobodyHadThePipeIsFoundByItsName(t *testing.T) {
+	path, fd := pipe(t)
+	w, err := os.OpenFile(path, os.O_RDWR, 0) // as the program has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	unix.Close(fd)
+	if _, err := w.WriteString("\n"); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(filepath.Dir(path), "7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, await(t, again), true)
+	Remove(filepath.Dir(path), "7")
+	if _, err := Open(filepath.Dir(path), "7"); err == nil {
+		t.Error("it is still there")
+	}
+}
