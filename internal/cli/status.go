@@ -231,7 +231,7 @@ func (a *app) story(ctx context.Context, c *client.Client, s *client.Status, now
 	}
 	fmt.Fprintf(a.stdout, "%s: %s%s\n", s.Name, state, forSpan(s, now))
 	line := func(title, text string) { fmt.Fprintf(a.stdout, "  %-12s %s\n", title, text) }
-	if s.Why != "" {
+	if s.Why != "" && s.Why != s.Fault {
 		line("why", oneLine(s.Why))
 	}
 	if s.Fault != "" {

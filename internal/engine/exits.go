@@ -119,6 +119,15 @@ func exitText(x lastExit) string {
 	return fmt.Sprintf("exited with code %d", ws.ExitStatus())
 }
 
+// endReason is why the last run came to an end: how it ended, or what it was ended
+// for.
+func (s *service) endReason() string {
+	if s.notReady != "" {
+		return s.notReady
+	}
+	return exitText(s.info.Last)
+}
+
 // exitCode is what a shell would see: the code, or 128+n for a signal.
 func exitCode(x lastExit) int {
 	if !x.Known || x.Run == 0 {

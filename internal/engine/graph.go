@@ -271,7 +271,7 @@ func (e *Engine) consult() {
 			continue
 		}
 		e.because = e.chainOf(o.By)
-		if (o.Kind == graph.Hold || o.Kind == graph.HoldAndEnd) && e.because != 0 && s.lives() {
+		if e.because != 0 && s.lives() && d.graph.Ending(s.node.id) != graph.Stays {
 			// Others may have to end before it, and because of it: theirs is this chain.
 			s.info.Chain = e.because
 		}

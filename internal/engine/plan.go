@@ -121,9 +121,18 @@ func planDefined(name string, def *model.Service, f facts, now core.Time) (step,
 	}
 	s.Definition = control.Changed
 	s.keys(changes)
-	s.must = model.Worst(changes) == model.Restarts
+	s.must = model.Worst(changes) == model.Restarts || f.st.Phase == core.Failed && mayCure(changes)
 	s.Action = foresee(def, f.st, core.Event{Kind: core.EvRedefined, Must: s.must}, now)
 	return s, true
+}
+
+// mayCure tells whether a service that failed is tried anew because of what was
+// changed: anything but what only concerns those who look at it.
+func mayCure(changes []model.Change) bool {
+	return slices.ContainsFunc(changes, func(c model.Change) bool {
+		table, _, _ := strings.Cut(c.Key, ".")
+		return !slices.Contains([]string{"description", "enabled", "essential", "log", "operators", "on_failure"}, table)
+	})
 }
 
 func (s *step) keys(changes []model.Change) {

@@ -184,6 +184,7 @@ func (e *Engine) endReadying(s *service) {
 		}
 	}
 	if s.st.Run == r.run && s.st.Cause == core.CauseReady && r.no != "" {
+		s.notReady = fmt.Sprintf("it was not ready in %s: %s", r.def.Ready.Timeout, r.no)
 		e.record(s.name, r.run, "ready", "not ready: "+r.no, nil)
 	}
 }

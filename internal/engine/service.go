@@ -40,6 +40,7 @@ type service struct {
 	fault     string // why it could not be started, in full
 	hint      string // what to do about that
 	stuck     bool   // fault is about what its last run left behind
+	notReady  string // why its last run did not become ready
 	ungranted string // why a pattern of [operators] does not hold for it
 	rollFault string // why the last roll failed
 	refusal   int    // what a shell would exit with for that, 0 if nobody says

@@ -175,7 +175,7 @@ func (e *Engine) Spawned(name string, run uint64, pid int, start uint64) {
 		s.handed = PastRun{}
 		return
 	}
-	s.fault, s.hint = "", ""
+	s.fault, s.hint, s.notReady = "", "", ""
 	if s.program != nil && !s.program.Slow {
 		s.program = nil // only a failure would need its words
 	}

@@ -68,7 +68,7 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 		if s.fault != "" {
 			st.Why += ": " + s.fault
 		} else if s.info.Last.Run != 0 {
-			st.Why += ": " + exitText(s.info.Last)
+			st.Why += ": " + s.endReason()
 		}
 	case core.Waiting:
 		if s.condition != "" {

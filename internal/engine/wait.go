@@ -191,7 +191,7 @@ func (e *Engine) finishWritten(w *waiter, o control.Outcome) {
 func (e *Engine) upFailed(s *service) control.Outcome {
 	reason := s.fault
 	if reason == "" {
-		reason = exitText(s.info.Last)
+		reason = s.endReason()
 	}
 	o := refuse(s, control.Failed, "cannot start %s: %s", s.name, strings.TrimPrefix(reason, fmt.Sprintf("cannot start %s: ", s.name)))
 	if s.st.Wanted && s.st.Phase != core.Failed && s.st.Phase != core.Finished {
