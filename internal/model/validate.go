@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -114,6 +115,10 @@ func (v *validator) program() {
 	}
 	if s.FDStore < 0 || s.FDStore > MaxFDStore {
 		v.fail("fd_store", "bad-value", "", "cannot use fd_store = %d: it must be from 0 to %d", s.FDStore, MaxFDStore)
+	}
+	if fd := s.Ready.FD; s.FDStore > 0 && fd >= 3 && fd < 3+s.FDStore {
+		v.fail("fd_store", "conflict", fmt.Sprintf("let ready.fd be %d or more", 3+s.FDStore),
+			"cannot use fd_store = %d beside ready.fd = %d: what is stored is given to the program from descriptor 3 on", s.FDStore, fd)
 	}
 	if s.PidFile != "" {
 		v.text("pid_file", s.PidFile)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -323,6 +324,56 @@ func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
 		if _, err := c.Compile(svc, Run{Number: 1, Record: true}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestStoredDescriptorsAreFoundWhereSystemdsAre(t *testing.T) {
+	onEveryRung(t, func(t *testing.T, r rung) {
+		c := compiler(t)
+		c.Environ = append(c.Environ, "LISTEN_FDS=9", "NOTIFY_SOCKET=/run/other")
+		out := memfd(t, "out", nil)
+		defer unix.Close(out)
+		path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), out)
+		svc := service()
+		svc.Inherit.All = true
+		svc.Script = `echo $(($$ == LISTEN_PID)) $(($$ == WATCHDOG_PID)) $LISTEN_FDS $LISTEN_FDNAMES $NOTIFY_SOCKET $WATCHDOG_USEC $(cat /proc/$$/fd/3) $(cat /proc/$$/fd/4) >` + path
+		p, err := c.Compile(svc, Run{
+			Notify: "@abide/x", Watchdog: 1500 * time.Millisecond, Stored: []string{"one", "two"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, two := memfd(t, "one", []byte("first")), memfd(t, "two", []byte("second"))
+		defer unix.Close(one)
+		defer unix.Close(two)
+		ch := r.start(t, p, one, two)
+		if ch.errno != 0 {
+			t.Fatal(p.Explain(ch.op, int(ch.errno)))
+		}
+		if status := ch.wait(); status != 0 {
+			t.Fatalf("status %#x", status)
+		}
+		b := make([]byte, 256)
+		n, _ := unix.Pread(out, b, 0)
+		if got := string(b[:n]); got != "1 1 2 one:two @abide/x 1500000 first second\n" {
+			t.Errorf("it says %q", got)
+		}
+	})
+}
+
+func TestANotificationSocketIsNobodyElses(t *testing.T) {
+	c := compiler(t)
+	c.Environ = append(c.Environ, "NOTIFY_SOCKET=/run/other", "WATCHDOG_USEC=1", "LISTEN_FDS=9")
+	svc := service()
+	svc.Inherit.All = true
+	p, err := c.Compile(svc, Run{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range p.Env {
+		if strings.HasPrefix(v, "NOTIFY_SOCKET=") || strings.HasPrefix(v, "WATCHDOG_") || strings.HasPrefix(v, "LISTEN_") {
+			t.Errorf("it gets %s", v)
 		}
 	}
 }
