@@ -140,7 +140,7 @@ func (s *service) faultText() string {
 }
 
 func publicExit(x lastExit) *control.Exit {
-	if x.Run == 0 {
+	if x.Run == 0 || x.At == 0 { // of a run before this instance only the number may be known
 		return nil
 	}
 	out := &control.Exit{Run: x.Run, At: time.Unix(0, x.At), OOM: x.OOM, Unknown: !x.Known}
