@@ -4,7 +4,7 @@ package arch
 
 // Pure lists the packages that decide without touching anything: no files,
 // network, system calls, clock or goroutine.
-var Pure = []string{"internal/core", "internal/graph", "internal/model", "internal/diag", "internal/notify"}
+var Pure = []string{"internal/conditions", "internal/core", "internal/graph", "internal/model", "internal/diag", "internal/notify"}
 
 var impure = map[string]string{
 	"os":      "a pure package opens nothing",

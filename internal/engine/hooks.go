@@ -102,14 +102,31 @@ func (e *Engine) nextHook(s *service, h *hookRun) {
 	})
 }
 
-// hookText names the command: "before_start command 1 (/srv/migrate) exited with
-// code 3".
-func hookText(h *hookRun, hook model.Hook, reason string) string {
+// called names the command: "before_start command 1 (/srv/migrate)".
+func (h *hookRun) called(hook model.Hook) string {
 	what := "a script"
 	if len(hook.Command) > 0 {
 		what = hook.Command[0]
 	}
-	text := fmt.Sprintf("%s command %d (%s)", hookNames[h.kind], h.index+1, what)
+	return fmt.Sprintf("%s command %d (%s)", hookNames[h.kind], h.index+1, what)
+}
+
+// runs says what status shows while hooks run.
+func (h *hookRun) runs(def *model.Service) string {
+	list := hooksOf(def, h.kind)
+	switch {
+	case h.index >= len(list):
+		return ""
+	case h.over:
+		return h.called(list[h.index]) + " is being ended"
+	}
+	return h.called(list[h.index]) + " runs"
+}
+
+// hookText says what became of a command: "before_start command 1 (/srv/migrate)
+// exited with code 3".
+func hookText(h *hookRun, hook model.Hook, reason string) string {
+	text := h.called(hook)
 	if end, own := strings.CutPrefix(reason, theCommand); own {
 		return text + " " + end
 	}

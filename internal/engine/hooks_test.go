@@ -206,6 +206,9 @@ func TestAStopEndsTheHookThatRunsAndNoneFollows(t *testing.T) {
 	w.boot()
 	w.advance(time.Minute)
 	w.expect("web", "starting")
+	if why := w.status("web").Why; why != "before_start command 1 (/srv/first) runs" {
+		t.Errorf("why is %q", why)
+	}
 	w.ask(control.Stop, "web")
 	w.advance(time.Second)
 	w.expect("web", "stopped")

@@ -115,6 +115,9 @@ func (e *Engine) explainStatus(s *service, st *control.Status) {
 	st.Why = join(st.Why, e.pinText(s.name))
 	st.Why = join(st.Why, e.turnText(s))
 	st.Why = join(st.Why, e.toldText(s))
+	if h := s.hooks; h != nil {
+		st.Why = join(st.Why, h.runs(s.def))
+	}
 	for _, d := range s.broken {
 		if d.Severity == diag.Error {
 			st.Why = join(st.Why, "the newest definition is broken: "+d.String())
