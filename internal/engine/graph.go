@@ -333,7 +333,11 @@ func (e *Engine) hold(s *service) {
 // that must be down before it is. What is to become of it is on its page until then.
 func (e *Engine) bringDown(s *service, how ending) {
 	e.wire()
-	if s.node == nil || !s.busy() {
+	switch {
+	case !s.busy() && how == endRestart:
+		e.feedNamed(s, core.Event{Kind: core.EvRestart})
+		return
+	case s.node == nil || !s.busy():
 		e.feed(s, core.Event{Kind: endingEvents[how]})
 		return
 	}

@@ -350,6 +350,42 @@ func TestAnExplicitStartDisplacesWhatConflicts(t *testing.T) {
 	w.expectLive("exim", "filter")
 }
 
+func TestARestartOfWhatIsDownDisplacesAsAStartDoes(t *testing.T) {
+	w := newWorld(t, 1)
+	w.link("exim", nil)
+	w.link("postfix", func(s *model.Service) { s.Enabled, s.Needs.Conflicts = false, deps("exim") })
+	w.boot()
+	w.advance(time.Minute)
+	w.ask(control.Restart, "postfix")
+	w.advance(time.Minute)
+	w.expectLive("postfix")
+}
+
+func TestAStartByNameTakesTheRightToWhatItEntails(t *testing.T) {
+	mine := model.Operators{"operate": {"user:4000"}}
+	w := newWorld(t, 1)
+	w.link("exim", nil)
+	w.link("postfix", func(s *model.Service) {
+		s.Enabled, s.Needs.Conflicts, s.Operators = false, deps("exim"), mine
+	})
+	w.link("db", nil)
+	w.link("web", func(s *model.Service) { s.Enabled, s.Needs.Requires, s.Operators = false, deps("db"), mine })
+	w.boot()
+	w.advance(time.Minute)
+	w.ask(control.Stop, "db")
+	for name, want := range map[string]string{
+		"postfix": "cannot start postfix: it conflicts with exim, which runs, and uid 4000 may not stop that",
+		"web":     "cannot start web: it needs db, which is stopped, and uid 4000 may not start that",
+	} {
+		out, err := w.client(control.Request{Verb: control.Start, Names: []string{name}, Who: control.Who{UID: 4000}, ID: name}, time.Minute)
+		if err != nil || len(out) != 1 || out[0].Code != control.NotPermitted || out[0].Message != want {
+			t.Errorf("%+v, %v, want %q", out, err, want)
+		}
+	}
+	w.advance(time.Minute)
+	w.expectLive("exim")
+}
+
 func TestATargetIsUpWhenItsMembersAre(t *testing.T) {
 	w := newWorld(t, 1)
 	w.link("db", func(s *model.Service) { s.Enabled = false })

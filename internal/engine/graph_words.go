@@ -195,25 +195,24 @@ func (e *Engine) lookAtWaiting() {
 }
 
 // rivalsText names what has to go because a service is started by name.
-func (e *Engine) rivalsText(s *service) string {
-	var names []string
-	for _, name := range e.rivals(s) {
-		if rival := e.services[name]; rival != nil && rival.busy() {
-			names = append(names, name)
-		}
-	}
-	switch len(names) {
+func rivalsText(rivals []*service) string {
+	switch len(rivals) {
 	case 0:
 		return ""
 	case 1:
-		return names[0] + " is stopped: they conflict"
+		return rivals[0].name + " is stopped: they conflict"
+	}
+	names := make([]string, 0, len(rivals))
+	for _, rival := range rivals {
+		names = append(names, rival.name)
 	}
 	return strings.Join(names, ", ") + " are stopped: they conflict"
 }
 
-// rivals are the services that conflict with one, by its own definition or by theirs.
-func (e *Engine) rivals(s *service) []string {
-	if s.node == nil {
+// rivals are the services that a start of one by name puts to an end: they conflict
+// with it, by its own definition or by theirs.
+func (e *Engine) rivals(s *service) []*service {
+	if s.node == nil || s.busy() {
 		return nil
 	}
 	var names []string
@@ -230,5 +229,11 @@ func (e *Engine) rivals(s *service) []string {
 		}
 	}
 	slices.Sort(names)
-	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == s.name })
+	var rivals []*service
+	for _, name := range slices.Compact(names) {
+		if rival := e.services[name]; rival != nil && rival != s && rival.busy() {
+			rivals = append(rivals, rival)
+		}
+	}
+	return rivals
 }

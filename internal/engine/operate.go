@@ -196,11 +196,11 @@ func (e *Engine) start(req control.Request, s *service, note string) (control.Ou
 	if o, held := e.heldBack(req.Verb, s); held {
 		return o, nil
 	}
-	needs, refused := e.startNeeds(req, s)
+	way, refused := e.clearWay(req, s)
 	if refused != nil {
 		return *refused, nil
 	}
-	note = join(note, needs)
+	note = join(note, way)
 	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started, w.Released = false, true, state.Released{} })
 	e.keepUp(s)
 	if (s.st.Phase == core.Running || s.st.Phase == core.Reached) && s.st.Wanted {
@@ -210,14 +210,13 @@ func (e *Engine) start(req control.Request, s *service, note string) (control.Ou
 	if s.lives() {
 		old--
 	}
-	note = join(note, e.rivalsText(s))
 	e.feedNamed(s, core.Event{Kind: kind})
 	return control.Outcome{}, e.waitFor(s, waitUp, old, note)
 }
 
 // restart ends a service after all that follows its restarts, and starts it again.
 func (e *Engine) restart(req control.Request, s *service, note string) (control.Outcome, *waiter) {
-	needs, refused := e.startNeeds(req, s)
+	way, refused := e.clearWay(req, s)
 	if refused != nil {
 		return *refused, nil
 	}
@@ -226,13 +225,29 @@ func (e *Engine) restart(req control.Request, s *service, note string) (control.
 	if e.request == 0 || s.info.Request < e.request {
 		e.bringDown(s, endRestart)
 	}
-	return control.Outcome{}, e.waitFor(s, waitUp, old, join(note, needs))
+	return control.Outcome{}, e.waitFor(s, waitUp, old, join(note, way))
+}
+
+// clearWay lets go what a start by name needs, and says what has to go for it.
+func (e *Engine) clearWay(req control.Request, s *service) (note string, refused *control.Outcome) {
+	e.wire()
+	rivals := e.rivals(s)
+	for _, rival := range rivals {
+		if !e.may(req.Who, rival.def, roleOf[control.Stop], control.Stop) {
+			e.auditRefusal(rival.name, string(control.Stop), req.Who)
+			o := refuse(s, control.NotPermitted, "cannot %s %s: it conflicts with %s, which runs, and uid %d may not stop that", req.Verb, s.name, rival.name, req.Who.UID)
+			return "", &o
+		}
+	}
+	if note, refused = e.startNeeds(req, s); refused != nil {
+		return "", refused
+	}
+	return join(note, rivalsText(rivals)), nil
 }
 
 // startNeeds lets go what a service requires and an operator held down: who asks for
 // a service by name asks for that, too. It says what that is.
 func (e *Engine) startNeeds(req control.Request, s *service) (note string, refused *control.Outcome) {
-	e.wire()
 	if s.node == nil {
 		return "", nil
 	}
@@ -244,6 +259,7 @@ func (e *Engine) startNeeds(req control.Request, s *service) (note string, refus
 			continue
 		}
 		if !e.may(req.Who, need.def, roleOf[control.Start], control.Start) {
+			e.auditRefusal(need.name, string(control.Start), req.Who)
 			o := refuse(s, control.NotPermitted, "cannot %s %s: it needs %s, which is stopped, and uid %d may not start that", req.Verb, s.name, need.name, req.Who.UID)
 			return "", &o
 		}
