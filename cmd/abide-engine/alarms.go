@@ -32,12 +32,16 @@ func openAlarms(run *state.Dir, path, boot string) *alarms {
 		values = map[string][]byte{}
 	}
 	return &alarms{
-		file: file, values: values, dir: filepath.Join(path, "onfailure"),
-		client: &http.Client{
-			// What is told must go where the definition says, and nowhere else.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport:     &http.Transport{DisableKeepAlives: true},
-		},
+		file: file, values: values, dir: filepath.Join(path, "onfailure"), client: webhookClient(),
+	}
+}
+
+// webhookClient goes where the definition says and nowhere else: through no proxy
+// and after no redirect.
+func webhookClient() *http.Client {
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     &http.Transport{DisableKeepAlives: true},
 	}
 }
 
