@@ -158,7 +158,10 @@ func (e *Engine) movedOutcome(name string, there bool, told control.Outcome) (co
 	case s == nil:
 		return control.Outcome{Name: name, Code: control.Failed, Message: fmt.Sprintf("cannot start %s: %v", name, errors.New("the template does not make it")), Hint: "abide plan"}, nil
 	case there && !e.wantedAtBoot(s):
-		return done(s, join("added", told.Message)), nil
+		if told.Message == "" {
+			told.Message = "added" // by an engine before us
+		}
+		return done(s, told.Message), nil
 	}
 	kind := waitDown
 	if there {
