@@ -102,7 +102,7 @@ func meantBy(asked []string, name string) []string {
 // facts are what a plan must know of a service, whether it is there or not.
 func (e *Engine) facts(name string) facts {
 	s := e.services[name]
-	f := facts{pinned: e.pinText(name)}
+	f := facts{pinned: e.pinText(name), pin: e.pins[name].Def}
 	if s != nil && !s.gone {
 		f.def, f.st, f.transient, f.broken = s.def, &s.st, s.transient || s.builtIn, s.broken != nil
 		return f
@@ -313,6 +313,9 @@ func (e *Engine) freshen(name string, replace bool) (*service, string, *control.
 	if diags.HasErrors() {
 		o := e.keepBroken(name, diags)
 		return s, "", &o
+	}
+	if pin, pinned := e.pins[name]; pinned && def != nil {
+		def = pin.Def // it was taken away meanwhile
 	}
 	if def == nil {
 		if s == nil || s.gone {

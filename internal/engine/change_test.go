@@ -421,6 +421,17 @@ func TestScaleRunsSoManyCopiesUntilItIsReset(t *testing.T) {
 	if len(w.scales) > 0 && w.scales["web@"] != nil {
 		t.Errorf("kept is %+v", w.scales)
 	}
+	// A copy that is pinned comes back as it was pinned.
+	w.template("web", 2, func(s *model.Service) { s.Command = []string{"/bin/new"} })
+	w.ask(control.Apply)
+	w.advance(time.Minute)
+	w.settled(control.Request{Verb: control.Rollback, Names: []string{"web@2"}, Number: 1})
+	scale(control.Request{Number: 1})
+	scale(control.Request{Number: 2})
+	if s := w.service("web@2"); s.def.Command[0] != "/bin/web" || !w.status("web@2").Pinned || w.service("web@1").def.Command[0] != "/bin/new" {
+		t.Errorf("the pinned copy runs by %v, %+v", s.def.Command, w.kept["web@2"])
+	}
+	scale(control.Request{Reset: true})
 	// What cannot be done changes nothing.
 	w.templates["named@"] = Template{File: "/etc/named@.toml", Named: []string{"a", "b"}}
 	for _, c := range []struct {

@@ -30,6 +30,7 @@ type facts struct {
 	broken    bool           // its newest definition was
 	transient bool           // no file is to define it
 	pinned    string         // to what, "" if it is not
+	pin       *model.Service // what it is pinned to
 
 	// Of what is not there yet:
 	wish    state.Wish
@@ -95,17 +96,19 @@ func planOf(read Loaded, in []string, of func(name string) facts, only, asked fu
 func planDefined(name string, def *model.Service, f facts, now core.Time) (step, bool) {
 	s := step{def: def, PlanStep: control.PlanStep{Name: name, Definition: control.Unchanged, Action: control.WillNothing}}
 	switch {
-	case f.pinned != "":
+	case f.pinned != "" && f.def != nil:
 		s.Definition, s.Note = control.Pinned, f.pinned
 		s.Hint = "abide apply --unpin " + name
-		if f.def != nil {
-			s.keys(model.Diff(f.def, def))
-		}
+		s.keys(model.Diff(f.def, def))
 		return s, true
 	case f.def == nil:
-		s.Definition, s.Note = control.Added, f.idle(def)
+		if f.pin != nil {
+			s.def = f.pin // a copy that was pinned and taken away
+		}
+		s.Definition, s.Note = control.Added, f.idle(s.def)
 		if s.Note == "" {
-			s.Action = foresee(def, &core.State{}, core.Event{Kind: core.EvNeed}, now)
+			s.Note = f.pinned
+			s.Action = foresee(s.def, &core.State{}, core.Event{Kind: core.EvNeed}, now)
 		}
 		return s, true
 	}
