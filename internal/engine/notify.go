@@ -255,7 +255,7 @@ func (e *Engine) keepTold(s *service) {
 
 // forgetTold ends with the service.
 func (e *Engine) forgetTold(s *service) {
-	if s.told == nil && !listens(s.def) && s.def.Kind != model.Forking {
+	if s.told == nil && (s.def == nil || !listens(s.def) && s.def.Kind != model.Forking) {
 		return
 	}
 	s.told = nil

@@ -129,6 +129,7 @@ func (e *Engine) endHidden(h *service) {
 		h.st.Deadline = 0
 		e.arm(h)
 	}
+	e.forgetTold(h)
 	_ = e.ports.Keeper.Forget(h.slot)
 	e.forgetAux(h.slot)
 	e.ports.Snapshot.Delete(h.slot)
