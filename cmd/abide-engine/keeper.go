@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -73,7 +74,8 @@ func (k *keeper) handler() link.Handler {
 // in the middle of this very step, and the next one takes it up again.
 func (k *keeper) asked(err error) error {
 	k.watch()
-	if err != nil && k.link.Gone() {
+	// Who sends may see the end before who reads has.
+	if err != nil && (k.link.Gone() || errors.Is(err, link.ErrLost)) {
 		select {}
 	}
 	return err

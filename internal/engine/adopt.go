@@ -199,6 +199,7 @@ func (e *Engine) takeOver(s *service, r Record) {
 	s.info.Pid, s.info.StartTime = int32(r.Pid), r.StartTime
 	s.claim, s.outside = r.Run, r.Live && !slices.Contains(r.Held, r.Run)
 	s.heard = slices.Contains(r.Tags, Tagged{Run: r.Run, Tag: HoldNotify})
+	s.deaf = r.Live && !s.heard && listens(s.def)
 	if calm {
 		e.unclaimed = append(e.unclaimed, s)
 		return

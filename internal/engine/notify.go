@@ -21,6 +21,9 @@ type Notices interface {
 	Open(slot string, run uint64, uid, gid int, hidden bool) (address string, err error)
 	// Adopt takes over one that another engine made.
 	Adopt(slot string, run uint64, fd int) error
+	// Reopen makes one again whose end nobody has any more; address is what Open
+	// returned if that is no name in the file system, else "".
+	Reopen(slot string, run uint64, uid, gid int, address string) error
 	FD(slot string, run uint64) int // -1: there is none
 	// Again has Engine.Noticed called, once, when something waits.
 	Again(slot string, run uint64) error
@@ -55,8 +58,9 @@ type told struct {
 	Guessed    bool // nobody said which process is the main one
 	Errno      int
 	BusError   string
-	ExitStatus int // plus 1
-	Ignored    int // messages of others, and those that make no sense
+	ExitStatus int    // plus 1
+	Ignored    int    // messages of others, and those that make no sense
+	Address    string // of its socket if that has no name in the file system
 }
 
 // listens reports whether a service's runs get a socket.
@@ -76,6 +80,10 @@ func (e *Engine) openNotices(s *service, run uint64, c *RunContext) error {
 	}
 	c.Watchdog = s.def.Health.Watchdog
 	s.hearing = run
+	if strings.HasPrefix(c.Notify, "@") {
+		e.told(s).Address = c.Notify
+		e.keepTold(s)
+	}
 	return nil
 }
 
@@ -99,6 +107,10 @@ func (e *Engine) followNotices(s *service) {
 
 // takeNotices takes back the socket of a run that another engine began.
 func (e *Engine) takeNotices(s *service, run uint64) {
+	if s.deaf {
+		e.reopenNotices(s, run)
+		return
+	}
 	if !s.heard {
 		return
 	}
@@ -114,6 +126,26 @@ func (e *Engine) takeNotices(s *service, run uint64) {
 	if err != nil {
 		e.record(s.name, run, "notify", fmt.Sprintf("cannot hear any more what it says: %v", err), nil)
 	}
+}
+
+// reopenNotices makes the socket of a run again that died with keeper and engine. The
+// program goes on sending to its address; that it is alive it may have said in vain.
+func (e *Engine) reopenNotices(s *service, run uint64) {
+	s.deaf = false
+	err := e.ports.Notices.Reopen(s.slot, run, int(s.info.UID), int(s.info.GID), e.told(s).Address)
+	if err == nil {
+		s.hearing = run
+		err = e.ports.Keeper.Keep(s.slot, run, HoldNotify, e.ports.Notices.FD(s.slot, run))
+	}
+	if err == nil {
+		err = e.ports.Notices.Again(s.slot, run)
+	}
+	if err != nil {
+		e.record(s.name, run, "notify", fmt.Sprintf("cannot hear any more what it says: %v", err), nil)
+		return
+	}
+	e.record(s.name, run, "notify", "what it said while nothing of abide lived is lost", nil)
+	e.feed(s, core.Event{Kind: core.EvWatchdog, Run: run})
 }
 
 // Noticed is told that something waits at the socket of a run.
@@ -146,7 +178,7 @@ func (e *Engine) hear(s *service, most int) {
 
 // hearFirst deals with what a service has said before its time is judged to be up.
 func (e *Engine) hearFirst(s *service) {
-	if s.heard {
+	if s.heard || s.deaf {
 		e.claim(s)
 	}
 	e.hear(s, noticesAtEnd)
@@ -314,12 +346,13 @@ type noNotices struct{}
 func (noNotices) Open(string, uint64, int, int, bool) (string, error) {
 	return "", errors.New("cannot make a notification socket: this abide cannot here")
 }
-func (noNotices) Adopt(string, uint64, int) error             { return errors.ErrUnsupported }
-func (noNotices) FD(string, uint64) int                       { return -1 }
-func (noNotices) Again(string, uint64) error                  { return nil }
-func (noNotices) Next(string, uint64) (notify.Datagram, bool) { return notify.Datagram{}, false }
-func (noNotices) Done(string, uint64)                         {}
-func (noNotices) Close(string, uint64)                        {}
-func (noNotices) Sweep(func(string, uint64) bool)             {}
-func (noNotices) Keep(string, []byte) error                   { return nil }
-func (noNotices) Kept(string) ([]byte, error)                 { return nil, nil }
+func (noNotices) Reopen(string, uint64, int, int, string) error { return errors.ErrUnsupported }
+func (noNotices) Adopt(string, uint64, int) error               { return errors.ErrUnsupported }
+func (noNotices) FD(string, uint64) int                         { return -1 }
+func (noNotices) Again(string, uint64) error                    { return nil }
+func (noNotices) Next(string, uint64) (notify.Datagram, bool)   { return notify.Datagram{}, false }
+func (noNotices) Done(string, uint64)                           {}
+func (noNotices) Close(string, uint64)                          {}
+func (noNotices) Sweep(func(string, uint64) bool)               {}
+func (noNotices) Keep(string, []byte) error                     { return nil }
+func (noNotices) Kept(string) ([]byte, error)                   { return nil, nil }

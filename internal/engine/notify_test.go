@@ -270,6 +270,38 @@ func TestAKeepAliveThatWaitsCountsBeforeTheWatchdogBites(t *testing.T) {
 	}
 }
 
+// The socket dies with keeper and engine: the program could tell nobody.
+func TestASocketIsMadeAgainAndTheWatchdogWaitsForIt(t *testing.T) {
+	for _, chroot := range []string{"", "/srv/jail"} {
+		w := newWorld(t, 1)
+		w.define("web", func(s *model.Service) { s.Health.Watchdog, s.Chroot = 10*time.Second, chroot })
+		w.boot()
+		w.run()
+		w.expect("web", "running")
+		w.lose()
+		w.keeper.tags, w.sockets.byFD = nil, map[int]*fakeSocket{}
+		w.now += int64(time.Minute)
+		w.boot()
+		w.guard(w.eng.tick)
+		w.run()
+		w.expect("web", "running")
+		w.advance(9 * time.Second)
+		w.send("web", "WATCHDOG=1\nSTATUS=all is well")
+		w.advance(9 * time.Second)
+		w.expect("web", "running")
+		if why := w.status("web").Why; !strings.Contains(why, "all is well") {
+			t.Errorf("status says %q", why)
+		}
+		if _, held := w.keeper.tags["web"][Tagged{1, HoldNotify}]; !held {
+			t.Error("the keeper does not hold the socket")
+		}
+		w.advance(2 * time.Second)
+		if signals := w.keeper.slots["web"].signals; !slices.Contains(signals, sigABRT) {
+			t.Errorf("after 11 s without a word it got %v", signals)
+		}
+	}
+}
+
 func TestTheWatchdogsTriggerBites(t *testing.T) {
 	w := newWorld(t, 1)
 	w.define("web", func(s *model.Service) { s.Health.Watchdog = time.Hour })

@@ -80,6 +80,17 @@ func (n *fakeNotices) Open(slot string, run uint64, _, _ int, hidden bool) (stri
 	return "/run/abide/notify/" + slot, nil
 }
 
+func (n *fakeNotices) Reopen(slot string, run uint64, _, _ int, address string) error {
+	n.w.port()
+	if address != "" && address != "@"+slot {
+		return fmt.Errorf("%s was never at %s", slot, address)
+	}
+	n.next++
+	n.byFD[n.next] = &fakeSocket{slot: slot, run: run}
+	n.open[key(slot, run)] = n.next
+	return nil
+}
+
 func (n *fakeNotices) Adopt(slot string, run uint64, fd int) error {
 	n.w.port()
 	if s := n.byFD[fd]; s == nil || s.slot != slot || s.run != run {

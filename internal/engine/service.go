@@ -67,6 +67,7 @@ type service struct {
 	health    *healthWatch // nil: it is not checked
 	hearing   uint64       // the run whose notification socket is ours, 0: none is
 	heard     bool         // the keeper holds that of a run that is not taken over yet
+	deaf      bool         // nobody has that of such a run any more
 	told      *told        // what its run said, nil: not looked at yet
 	handedOut []int        // copies of what it stored, for the run that is being ordered
 	starter   lastExit

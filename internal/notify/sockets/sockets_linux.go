@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -56,20 +57,49 @@ func New(run string, tell func(name string, run uint64)) *Sockets {
 // because it is hidden from it, too deep, or behind a closed folder, a name of the
 // network namespace.
 func (s *Sockets) Open(name string, run uint64, uid, gid int, hidden bool) (address string, err error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	k, err := newSocket()
 	if err != nil {
-		return "", fmt.Errorf("cannot make a notification socket: %w", err)
+		return "", err
 	}
-	k := &socket{fd: fd}
-	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err == nil {
-		address, err = s.bind(k, Key{name, run}, uid, gid, hidden)
-	}
-	if err != nil {
-		unix.Close(fd)
+	if address, err = s.bind(k, Key{name, run}, uid, gid, hidden); err != nil {
+		unix.Close(k.fd)
 		return "", fmt.Errorf("cannot make a notification socket: %w", err)
 	}
 	s.add(Key{name, run}, k)
 	return address, nil
+}
+
+// Reopen makes the socket of a run again that nobody has any more, as Open did.
+// address is what that returned if it was a name of the network namespace, else "".
+func (s *Sockets) Reopen(name string, run uint64, uid, gid int, address string) error {
+	k, err := newSocket()
+	if err != nil {
+		return err
+	}
+	if address != "" {
+		err = unix.Bind(k.fd, &unix.SockaddrUnix{Name: address})
+	} else if _, err = s.bind(k, Key{name, run}, uid, gid, false); err == nil && k.path == "" {
+		err = errors.New("its address is not known any more")
+	}
+	if err != nil {
+		unix.Close(k.fd)
+		return fmt.Errorf("cannot make a notification socket again: %w", err)
+	}
+	s.add(Key{name, run}, k)
+	return nil
+}
+
+func newSocket() (*socket, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err == nil {
+		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+			unix.Close(fd)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a notification socket: %w", err)
+	}
+	return &socket{fd: fd}, nil
 }
 
 func (s *Sockets) bind(k *socket, key Key, uid, gid int, hidden bool) (string, error) {

@@ -21,6 +21,9 @@ func (s *Sockets) Open(string, uint64, int, int, bool) (string, error) {
 	return "", errors.ErrUnsupported
 }
 
+// Reopen refuses.
+func (s *Sockets) Reopen(string, uint64, int, int, string) error { return errors.ErrUnsupported }
+
 // Adopt refuses.
 func (s *Sockets) Adopt(string, uint64, int) error { return errors.ErrUnsupported }
 
