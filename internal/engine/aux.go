@@ -108,7 +108,7 @@ func auxParts(slot string) (service, kind string) {
 // forgetAux forgets the commands whose numbers come from the runs of a slot that is
 // forgotten: those of the next runs of that name begin anew.
 func (e *Engine) forgetAux(slot string) {
-	for _, kind := range append(hookNames[:], stopKind) {
+	for _, kind := range append(hookNames[:], stopKind, readyCheck, healthCheck) {
 		if a := e.aux[slot+"/"+kind]; a != nil && !a.live && !a.starting {
 			delete(e.aux, a.slot)
 			_ = e.ports.Keeper.Forget(a.slot)
