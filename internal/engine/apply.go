@@ -241,10 +241,14 @@ func (e *Engine) changeTo(s *service, ev core.Event, starts bool) {
 // carryChange feeds it. What is to be gone goes in its turn.
 func (e *Engine) carryChange(s *service, ev core.Event) {
 	switch {
-	case ev.Kind != core.EvStop:
+	case e.request != 0 && s.info.Request >= e.request:
 		e.feed(s, ev)
-	case e.request == 0 || s.info.Request < e.request:
+	case ev.Kind == core.EvStop:
 		e.bringDown(s, endStop)
+	case ev.Kind == core.EvRedefined && ev.Must && s.st.Up():
+		e.bringDown(s, endRedefine)
+	default:
+		e.feed(s, ev)
 	}
 }
 

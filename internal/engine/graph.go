@@ -51,6 +51,7 @@ const (
 	endNone    ending = iota
 	endStop           // it is not wanted any more
 	endRestart        // it starts again
+	endRedefine       // it starts again, with another definition
 )
 
 func newDependencies() dependencies {
@@ -87,7 +88,7 @@ func (e *Engine) fact(s *service) graph.Fact {
 		Explicit: s.info.Named || s.named > 0,
 		Stopped:  s.heldDown(),
 		End:      s.info.Ending == endStop || e.stopping != nil,
-		Restart:  s.info.Ending == endRestart,
+		Restart:  s.info.Ending == endRestart || s.info.Ending == endRedefine,
 		Erred:    s.info.Erred,
 		Since:    s.info.WantedSince,
 		Began:    s.info.BeganAt,
@@ -338,7 +339,7 @@ func (e *Engine) bringDown(s *service, how ending) {
 		e.feedNamed(s, core.Event{Kind: core.EvRestart})
 		return
 	case s.node == nil || !s.busy():
-		e.feed(s, core.Event{Kind: endingEvents[how]})
+		e.feed(s, how.event())
 		return
 	}
 	s.info.Ending = how
@@ -347,7 +348,16 @@ func (e *Engine) bringDown(s *service, how ending) {
 	e.inform(s)
 }
 
-var endingEvents = map[ending]core.EventKind{endStop: core.EvStop, endRestart: core.EvRestart}
+// event carries an ending out.
+func (how ending) event() core.Event {
+	switch how {
+	case endRestart:
+		return core.Event{Kind: core.EvRestart}
+	case endRedefine:
+		return core.Event{Kind: core.EvRedefined, Must: true}
+	}
+	return core.Event{Kind: core.EvStop}
+}
 
 // keepUp calls off what was to become of a service.
 func (e *Engine) keepUp(s *service) {
@@ -369,7 +379,7 @@ func (e *Engine) end(s *service) {
 			e.orderEvent(s, core.Event{Kind: core.EvHurry})
 		}
 	case s.info.Ending != endNone:
-		p := e.pend(s, core.Event{Kind: endingEvents[s.info.Ending]}, 0)
+		p := e.pend(s, s.info.Ending.event(), 0)
 		p.ends = true
 		e.orders.put(p)
 	}

@@ -177,6 +177,27 @@ func TestRestartTakesThoseAlongThatFollowRestarts(t *testing.T) {
 	}
 }
 
+func TestANewDefinitionTakesThoseAlongThatFollowRestarts(t *testing.T) {
+	for crash := range 40 {
+		w := newWorld(t, 1)
+		w.link("db", nil)
+		w.link("app", func(s *model.Service) { s.Needs.Requires = following("db") })
+		w.link("web", func(s *model.Service) { s.Needs.Requires = following("app") })
+		w.boot()
+		w.advance(time.Minute)
+		w.keeper.journal = nil
+		w.link("db", func(s *model.Service) { s.Command = []string{"/bin/other"} })
+		w.crashIn = crash
+		for range 2 {
+			w.guard(func() { w.eng.ask(control.Request{ID: "apply", Verb: control.Apply, Who: control.Who{PID: 1}}) })
+			w.run()
+		}
+		w.crashIn = 0
+		w.advance(time.Minute)
+		w.expectOrder("-web -app -db +db +app +web")
+	}
+}
+
 func TestWhatIsPartOfAServiceFollowsItsStopAndItsRestart(t *testing.T) {
 	w := newWorld(t, 1)
 	w.link("db", nil)

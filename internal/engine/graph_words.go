@@ -107,7 +107,7 @@ func (e *Engine) turnText(s *service) string {
 		return ""
 	}
 	what := "stopped"
-	if s.info.Ending == endRestart && e.stopping == nil {
+	if s.info.Ending != endNone && s.info.Ending != endStop && e.stopping == nil {
 		what = "restarted"
 	}
 	return "it is " + what + " when " + strings.Join(few(names), ", ") + " has ended"

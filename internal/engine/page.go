@@ -94,6 +94,8 @@ func putPage(p *[pageSize]byte, st *core.State, i *info) {
 		flags |= pageStops
 	case endRestart:
 		flags |= pageAgain
+	case endRedefine:
+		flags |= pageStops | pageAgain
 	}
 	if i.Named {
 		flags |= pageNamed
@@ -150,6 +152,8 @@ func readPage(blob []byte) (core.State, info, error) {
 
 func endingOf(flags uint32) ending {
 	switch {
+	case flags&pageStops != 0 && flags&pageAgain != 0:
+		return endRedefine
 	case flags&pageStops != 0:
 		return endStop
 	case flags&pageAgain != 0:
