@@ -11,7 +11,7 @@ SYSTEMS  = darwin freebsd openbsd netbsd illumos
 
 export CGO_ENABLED = 0
 
-.PHONY: build run run2 test deps bench bench-smoke cross lint unit race e2e chaos fuzz-seeds generate install clean
+.PHONY: build run run2 test deps bench bench-smoke cross lint unit walks race sim-nightly sim-mutants e2e chaos fuzz-seeds generate install clean
 
 build:
 	@mkdir -p bin
@@ -23,7 +23,7 @@ run: build
 run2: build
 	@./examples/killed.sh
 
-test: deps build lint unit race cross e2e bench-smoke
+test: deps build lint unit walks race cross e2e bench-smoke
 	@echo "all tests passed"
 
 deps:
@@ -38,6 +38,11 @@ unit:
 # The race detector needs cgo; the packages named are those with concurrency.
 race:
 	CGO_ENABLED=1 $(GO) test -race -count=1 $(shell cat tools/race-packages)
+
+# Every state that a service can reach, every graph of three services; unit has the
+# short walks.
+walks:
+	$(GO) test -count=1 ./internal/core ./internal/graph -run Every -all
 
 # The engine and the keeper on a simulated kernel, under seeded faults, for 100,000
 # simulated hours: a few minutes. unit has some seconds of it.

@@ -57,15 +57,7 @@ func (a *atlas) join(b *atlas) {
 
 // check compares the page in docs with what the walks saw.
 func (a *atlas) check(t *testing.T) {
-	for w, reasons := range a.reasons {
-		for r := range reasons {
-			if r == "" {
-				t.Errorf("no reason is given from %v to %v by %v", w.from, w.to, w.event)
-				continue
-			}
-			checkReason(t, r)
-		}
-	}
+	a.checkReasons(t)
 	got := a.page()
 	want, err := os.ReadFile(atlasFile)
 	if err == nil && string(want) == got {
@@ -78,6 +70,41 @@ func (a *atlas) check(t *testing.T) {
 		return
 	}
 	t.Errorf("%s is not what Step does (%v): go test ./internal/core -update, and look at the diff", atlasFile, err)
+}
+
+// checkPart looks whether the page has all that some of the walks saw.
+func (a *atlas) checkPart(t *testing.T) {
+	a.checkReasons(t)
+	page, err := os.ReadFile(atlasFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{}
+	for line := range strings.Lines(string(page)) {
+		if cells := strings.Split(strings.TrimSpace(line), " | "); len(cells) == 4 {
+			said[strings.Join(cells[:3], " | ")] = strings.TrimSuffix(cells[3], " |")
+		}
+	}
+	for w, reasons := range a.reasons {
+		row := fmt.Sprintf("| %v | %v | %v", w.from, w.event, w.to)
+		for r := range reasons {
+			if !slices.Contains(strings.Split(said[row], "; "), r) {
+				t.Errorf("%s does not have %q for the step %q: go test ./internal/core -update, and look at the diff", atlasFile, r, row)
+			}
+		}
+	}
+}
+
+func (a *atlas) checkReasons(t *testing.T) {
+	for w, reasons := range a.reasons {
+		for r := range reasons {
+			if r == "" {
+				t.Errorf("no reason is given from %v to %v by %v", w.from, w.to, w.event)
+				continue
+			}
+			checkReason(t, r)
+		}
+	}
 }
 
 func (a *atlas) page() string {
