@@ -39,7 +39,7 @@ var Mutants = []Mutant{
 	},
 	{
 		"a signal is sent again", "internal/keeper/requests_linux.go",
-		"	if r.once != m.Once {", "	if r.once != m.Once || true {",
+		"	if *last != m.Once {", "	if *last != m.Once || true {",
 	},
 	{
 		"an exit of which nobody tells the status is waited for", "internal/keeper/exits_linux.go",
@@ -72,8 +72,8 @@ var Mutants = []Mutant{
 		"		e.noteHeld(r)\n", "",
 	},
 	{
-		"a service without a definition is forgotten", "internal/engine/adopt.go",
-		"			e.setAside(r)\n", "",
+		"a service without a definition is forgotten", "internal/engine/slots.go",
+		"		e.setAside(r)\n", "",
 	},
 	{
 		"abide-exec's failure is not the end of a run", "internal/engine/exits.go",
@@ -85,7 +85,7 @@ var Mutants = []Mutant{
 	},
 	{
 		"a stop is answered and not done", "internal/engine/operate.go",
-		"	run := s.st.Run\n	e.feed(s, core.Event{Kind: core.EvStop})\n", "	run := s.st.Run\n",
+		"		e.bringDown(s, endStop)\n", "		_ = endStop\n",
 	},
 	{
 		"without records nothing lives", "internal/engine/adopt.go",
@@ -97,7 +97,7 @@ var Mutants = []Mutant{
 	},
 	{
 		"a run number is used again", "internal/core/step.go",
-		"m.renew(s.Run+1, Spawning)", "m.renew(max(s.Run, 1), Spawning)",
+		"m.renew(s.Run+uint64(s.Skip)+1, Spawning)", "m.renew(max(s.Run, 1), Spawning)",
 	},
 	{
 		"a lost run is left as it is", "internal/core/adopt.go",

@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/abide-project/abide/internal/control"
 	"github.com/abide-project/abide/internal/core"
+	"github.com/abide-project/abide/internal/model"
 	"github.com/abide-project/abide/internal/sim/sched"
 )
 
@@ -15,8 +16,10 @@ type SimService struct {
 	Gone    bool
 	Stopped bool
 	Enabled bool
-	Waits   int    // what it is said to wait for
-	Against string // a need that is held down while it runs
+	Waits   int // what it is said to wait for
+	// Against is a need whose ends all matter and that is held down while it runs. One
+	// that matters less may have ended before anybody stopped it.
+	Against string
 	Last    struct {
 		Run    uint64
 		Status uint32
@@ -53,7 +56,7 @@ func (e *Engine) SimLook() []SimService {
 		x.Waits = len(e.unmet(s))
 		if s.st.Live() && s.def != nil {
 			for _, d := range s.def.Needs.Requires {
-				if n := e.services[d.Service]; n != nil && n.wish.Stopped && !n.busy() {
+				if n := e.services[d.Service]; d.Restart >= model.RestartOnRestart && n != nil && n.wish.Stopped && !n.busy() {
 					x.Against = d.Service
 				}
 			}
