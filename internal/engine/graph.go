@@ -202,7 +202,7 @@ func (s *service) remember(old core.State, ev core.Event, now core.Time) {
 	case s.st.Phase == core.Reached && old.Phase != core.Reached:
 		i.BeganAt = int64(now)
 	}
-	if up(&s.st) && !up(&old) {
+	if s.up(&s.st) && !s.up(&old) {
 		i.ReadyAt = int64(now)
 	}
 }
@@ -211,7 +211,17 @@ func (s *service) remember(old core.State, ev core.Event, now core.Time) {
 // ended.
 func runs(st *core.State) bool { return st.Live() || st.Phase == core.Finding }
 
-func up(st *core.State) bool { return st.Phase == core.Running || st.Phase == core.Reached }
+// up tells whether others have in a state what they need of the service: a task is
+// there when it is done.
+func (s *service) up(st *core.State) bool {
+	switch st.Phase {
+	case core.Running:
+		return !s.cfg.Task
+	case core.Finished:
+		return s.cfg.Task
+	}
+	return st.Phase == core.Reached
+}
 
 // orderly tells whether a run was being ended for a reason that is no fault of its
 // own.

@@ -808,3 +808,24 @@ func TestAServiceWithoutDependenciesIsNoPartOfTheGraph(t *testing.T) {
 		t.Errorf("it is %s", s.st.Phase)
 	}
 }
+
+// Who waits for a task waits for its end: that is when it is there.
+func TestATaskIsReadyWhenItIsDone(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("prep", func(s *model.Service) { s.Kind, s.Restart.When = model.Task, model.RestartNever })
+	w.define("web", func(s *model.Service) { s.Needs.Requires = []model.Dependency{{Service: "prep"}} })
+	w.boot()
+	w.run()
+	w.expect("prep", "running")
+	if at := w.service("prep").info.ReadyAt; at != 0 {
+		t.Errorf("while it runs it is ready since %d", at)
+	}
+	w.advance(time.Second)
+	w.keeper.end("prep", 0)
+	w.run()
+	w.expect("web", "running")
+	prep, web := w.service("prep").info, w.service("web").info
+	if prep.ReadyAt < prep.BeganAt+int64(time.Second) || prep.ReadyAt > web.BeganAt {
+		t.Errorf("it began at %d and was ready at %d, web began at %d", prep.BeganAt, prep.ReadyAt, web.BeganAt)
+	}
+}
