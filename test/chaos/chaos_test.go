@@ -5,6 +5,7 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,8 @@ func (r *round) play(seed uint64, kills int) {
 		})
 		r.OK("stop", name)
 	}
+	r.begin()
+	r.end()
 	r.ordered["task"] = 1
 	keeper, engine, err := r.inCharge()
 	harness.Check(t, err)
@@ -52,6 +55,11 @@ func (r *round) play(seed uint64, kills int) {
 	for _, name := range transient[:3] {
 		r.OK("start", "--no-wait", name)
 	}
+	r.begin()
+	calm := r.AwaitStatus("calm", "runs", running)
+	r.AwaitStatus("rolled", "runs", running)
+	r.AwaitStatus("top", "runs", running)
+	r.from, r.ended = time.Now().UnixNano(), math.MaxInt64
 	tick, end := make(chan struct{}), make(chan struct{})
 	var mover sync.WaitGroup
 	mover.Go(func() { r.move(seed, tick, end) })
@@ -66,6 +74,7 @@ func (r *round) play(seed uint64, kills int) {
 
 	// Everything is as it was, as abide sees it and as it is.
 	r.settle()
+	r.dependable(calm)
 	for _, name := range transient[:3] {
 		r.OK("stop", name)
 		r.NothingOf(name)
@@ -81,7 +90,7 @@ func (r *round) play(seed uint64, kills int) {
 	r.alike("at the end")
 	told := r.told()
 	exact, unknown := 0, 0
-	for _, name := range []string{"crasher0", "crasher1", "forker", "task"} {
+	for _, name := range []string{"crasher0", "crasher1", "forker", "need", "need-fd", "need-tcp", "hooked", "late", "task"} {
 		runs := r.starts(name)
 		e, u := r.exits(name, told)
 		exact, unknown = exact+e, unknown+u
@@ -116,6 +125,33 @@ func (r *round) play(seed uint64, kills int) {
 		r.count, exact, unknown, len(r.starts("crasher0"))+len(r.starts("crasher1"))+len(r.starts("forker")), lines)
 }
 
+// dependable checks what became of the services that depend on each other, and
+// stops them.
+func (r *round) dependable(calm client.Status) {
+	t := r.t
+	t.Helper()
+	if s := r.AwaitStatus("prep", "is over", func(s client.Status) bool { return s.Pid == 0 && s.State != "stopping" && s.State != "starting" }); s.State == "failed" {
+		r.OK("start", "prep") // nobody could see how it ended, and it is not run again by itself
+	}
+	r.calmDown()
+	if s := r.Status("calm"); s.Run != calm.Run || s.Pid != calm.Pid {
+		t.Errorf("calm has pid %d in run %d, had pid %d in run %d\n%s", s.Pid, s.Run, calm.Pid, calm.Run, r.story("calm"))
+	}
+	told := r.alarmed()
+	r.ended = time.Now().UnixNano()
+	r.explained()
+	r.end()
+	starts, crossed := r.inOrder()
+	r.inReverse()
+	followed, rolls := r.followed(), r.alwaysThere()
+	before, after, excused := r.hooksRan("hooked")
+	if trouble := r.file("trouble", ""); trouble != "" {
+		t.Errorf("programs had trouble:\n%s", trouble)
+	}
+	t.Logf("%d starts of dependents in order, %d of them crossed the end of a need; %d faults followed; %d rolls; %d and %d commands before and after runs, %d that nobody can tell of; %d faults told",
+		starts, crossed, followed, rolls, before, after, excused, told)
+}
+
 // leaks compares what keeper and engine hold with what they held at the start,
 // when the same services ran.
 func (r *round) leaks(descriptors, threads map[string]int, named int) {
@@ -127,13 +163,13 @@ func (r *round) leaks(descriptors, threads map[string]int, named int) {
 		}
 		for name, pid := range map[string]int{"keeper": keeper, "engine": engine} {
 			// A connection of ours may still be open, a log may be about to rotate.
-			// Beside the services there is the other one of the two.
-			if d, p, th := holding(pid); d > descriptors[name]+3 || p > len(steady())+2+1 || th > threads[name]+4 {
+			// Beside the services there is the other one of the two, and a check.
+			if d, p, th := holding(pid); d > descriptors[name]+3 || p > len(steady())+2+1+1 || th > threads[name]+4 {
 				return fmt.Errorf("the %s has %d descriptors, %d of processes and %d threads, had %d and %d: %s", name, d, p, th,
 					descriptors[name], threads[name], strings.Join(openFiles(pid), " "))
 			}
 		}
-		if now, spare := r.pipes(); now != named || spare > 2*20 {
+		if now, spare := r.pipes(); now != named || spare > 2*40 {
 			return fmt.Errorf("there are %d pipes of runs and %d spare, were %d of runs", now, spare, named)
 		}
 		return nil

@@ -22,6 +22,18 @@ func (r *round) move(seed uint64, tick chan<- struct{}, end <-chan struct{}) {
 			return
 		default:
 		}
+		ticked := func() {
+			select {
+			case tick <- struct{}{}:
+			default:
+			}
+		}
+		if choices.IntN(2) == 0 {
+			if !r.deed(choices, ticked) {
+				rest(end)
+			}
+			continue
+		}
 		req := client.Request{Names: []string{[]string{"slow", "moved"}[choices.IntN(2)]}}
 		switch choices.IntN(6) {
 		case 0:
@@ -36,18 +48,18 @@ func (r *round) move(seed uint64, tick chan<- struct{}, end <-chan struct{}) {
 			r.define("moved", "slow", fmt.Sprintf("description = \"%d\"\n", n))
 			req.Verb, req.Names = client.Apply, nil
 		}
-		select {
-		case tick <- struct{}{}:
-		default:
-		}
+		ticked()
 		if !r.order(req) {
-			// All of abide is dead for the moment.
-			select {
-			case <-end:
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
+			rest(end)
 		}
+	}
+}
+
+// rest waits a little: all of abide is dead for the moment.
+func rest(end <-chan struct{}) {
+	select {
+	case <-end:
+	case <-time.After(5 * time.Millisecond):
 	}
 }
 

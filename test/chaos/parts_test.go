@@ -19,12 +19,18 @@ import (
 )
 
 // play is one service. What it does it notes itself, with single writes to files
-// of its own, so that abide need not be believed: PART FOLDER [SEED].
+// of its own, so that abide need not be believed: PART FOLDER [ARGUMENT].
 func play(words []string) int {
 	if words[0] == "init" {
 		return playInit()
 	}
 	me := part{name: os.Getenv("ABIDE_NAME"), run: os.Getenv("ABIDE_RUN_NUMBER"), dir: words[1]}
+	if hook := os.Getenv("ABIDE_HOOK"); hook != "" {
+		return me.hook(hook)
+	}
+	if parts[words[0]] != nil {
+		return parts[words[0]](&me, words[2:])
+	}
 	switch words[0] {
 	case "leftover":
 		// A child that its parent left behind: it has the parent's lock.
@@ -81,7 +87,12 @@ func (p *part) begin() {
 		note(filepath.Join(p.dir, "copies"), "run %s of %s, pid %d, began beside another: %v", p.run, p.name, os.Getpid(), err)
 	}
 	p.lock = lock
-	note(p.file("starts"), "%s %d %d", p.run, os.Getpid(), time.Now().UnixNano())
+	p.started()
+}
+
+// started notes the start, and when the kernel made the process.
+func (p *part) started() {
+	note(p.file("starts"), "%s %d %d %d", p.run, os.Getpid(), time.Now().UnixNano(), born())
 }
 
 // end notes how the run will end, a moment before it does.
@@ -152,6 +163,11 @@ func (p *part) crash() int {
 	how := ways[r.IntN(len(ways))]
 	fmt.Printf("run %s ends", p.run)
 	p.end(how)
+	return p.die(how)
+}
+
+// die ends this program with a code or by a signal.
+func (p *part) die(how string) int {
 	if code, err := strconv.Atoi(how); err == nil {
 		return code
 	}

@@ -30,6 +30,9 @@ type round struct {
 	ordered map[string]int // starts of the task that were taken, per name
 	began   map[string]client.Status
 	count   map[string]int // what was killed how often
+	failed  int            // how many of the services that fail were started
+	from    int64          // when the kills began, by the clock of the notes
+	ended   int64          // when they had ended and the services were about to be stopped
 }
 
 // span is a time from and to, in nanoseconds of the wall clock.
@@ -68,6 +71,7 @@ func newRound(t *testing.T, seed uint64) *round {
 	r.define("slow", "slow", "")
 	r.define("task", "task", "kind = \"task\"\nenabled = false\n")
 	r.define("moved", "slow", "description = \"0\"\n")
+	r.defineDependents()
 	return r
 }
 
@@ -88,7 +92,7 @@ func steady() (names []string) {
 	for i := range writers {
 		names = append(names, fmt.Sprintf("writer%d", i))
 	}
-	return names
+	return append(names, "tended")
 }
 
 // start starts the instance under an init of its own, and notes how things are
