@@ -83,11 +83,6 @@ func TestEachAttemptOfAnotherUserIsOnRecord(t *testing.T) {
 	a.Await("mine", "running")
 	a.Await("shared", "running")
 	harness.Check(t, exec.Command("chmod", "755", a.Dir, a.Run).Run())
-	as := func(arguments ...string) harness.Result {
-		c := a.Command("abide", append([]string{"--run", a.Run}, arguments...)...)
-		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1, Gid: 1}}
-		return a.RunCommand(c)
-	}
 	for _, attempt := range []struct {
 		code int
 		line string
@@ -95,7 +90,7 @@ func TestEachAttemptOfAnotherUserIsOnRecord(t *testing.T) {
 		{5, "stop mine"}, {5, "stop shared"}, {0, "restart shared"}, {5, "log mine"}, {5, "show shared"},
 		{5, "apply"}, {5, "shutdown"}, {5, "events"},
 	} {
-		if r := as(strings.Fields(attempt.line)...); r.Code != attempt.code {
+		if r := as(a, 1, strings.Fields(attempt.line)...); r.Code != attempt.code {
 			t.Errorf("abide %s as uid 1 exits %d, want %d: %s%s", attempt.line, r.Code, attempt.code, r.Out, r.Err)
 		}
 	}
