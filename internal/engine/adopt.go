@@ -90,8 +90,11 @@ func (e *Engine) takeUp(s *service) {
 	// What was missed is no part of the request that may have defined it.
 	request := e.request
 	e.request = 0
+	s.taking = true
 	e.reconcile(s, r)
+	s.taking = false
 	e.request = request
+	e.obey(s)
 	e.deps.wiring.stale[s.name] = true
 	e.deps.dirty = true
 }

@@ -48,10 +48,10 @@ type node struct {
 type ending uint8
 
 const (
-	endNone    ending = iota
-	endStop           // it is not wanted any more
-	endRestart        // it starts again
-	endRedefine       // it starts again, with another definition
+	endNone     ending = iota
+	endStop            // it is not wanted any more
+	endRestart         // it starts again
+	endRedefine        // it starts again, with another definition
 )
 
 func newDependencies() dependencies {
@@ -316,6 +316,7 @@ func (e *Engine) chainOf(id graph.ID) uint64 {
 func (e *Engine) obey(s *service) {
 	ends := s.node != nil && s.node.verdict == graph.HoldAndEnd
 	switch {
+	case s.taking: // what became of its run comes first
 	case ends && (s.info.Ending == endStop || e.stopping != nil):
 		e.end(s)
 	case ends:
@@ -328,7 +329,7 @@ func (e *Engine) obey(s *service) {
 // hold holds a service or lets it go. It is done again when that was stepped: the
 // graph may have changed its mind meanwhile.
 func (e *Engine) hold(s *service) {
-	if !e.deps.known {
+	if !e.deps.known || s.taking {
 		return
 	}
 	held := s.node != nil && s.node.verdict != graph.Allow || s.info.Ending != endNone || e.stopping != nil

@@ -24,6 +24,7 @@ type service struct {
 	broken    diag.List // the newest definition cannot be used
 	gone      bool      // its definition was removed: forgotten when nothing lives
 	adopted   bool      // this engine found a snapshot of it
+	taking    bool      // what became of its run is being found out, see takeUp
 	unread    bool      // its snapshot makes no sense
 	claim     uint64    // the run whose log pipes and group are not taken over yet
 	transient bool      // made by `abide run`
