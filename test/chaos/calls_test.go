@@ -32,6 +32,7 @@ func TestAKillBeforeEveryCall(t *testing.T) {
 	r := newRound(t, *seed&^3) // with the best way of making processes
 	r.start()
 	r.OK("start", "--no-wait", "crasher0")
+	r.OK("start", "top")
 	for _, kind := range callKinds {
 		reached := 0
 		for n := 1; ; n++ {
@@ -56,6 +57,11 @@ func TestAKillBeforeEveryCall(t *testing.T) {
 		}
 		t.Logf("%s: killed before %d different calls of %s", kind.who, reached, kind.calls)
 	}
+	r.OK("stop", "base", "middle", "top")
+	r.inOrder()
+	r.inReverse()
+	before, after, excused := r.hooksRan("top")
+	t.Logf("%d restarts of a chain; %d and %d commands before and after runs, %d that nobody can tell of", len(r.lives("base")), before, after, excused)
 	r.OK("stop", "crasher0")
 	r.exits("crasher0", r.told())
 	for i := range writers {
@@ -99,8 +105,10 @@ func (r *round) interrupted(who, calls string, n int) (killed bool) {
 		// From now on it may die at any moment.
 		r.blind = open(r.blind)
 	}
+	chain := r.lastRun("top")
 	for _, req := range []client.Request{
 		{Verb: client.Restart, Names: []string{"slow"}},
+		{Verb: client.Restart, Names: []string{"base"}},
 		{Verb: client.Stop, Names: []string{"moved"}},
 		{Verb: client.Start, Names: []string{"moved"}},
 	} {
@@ -121,6 +129,13 @@ func (r *round) interrupted(who, calls string, n int) (killed bool) {
 			r.t.Errorf("%s has the processes %v, want %d alone", name, of, s.Pid)
 		}
 	}
+	harness.Eventually(r.t, "the chain is restarted", func() error {
+		if last := r.lastRun("top"); last <= chain {
+			return fmt.Errorf("top is in run %d", last)
+		}
+		return nil
+	})
+	r.AwaitStatus("top", "runs", running)
 	r.same()
 	r.alike(fmt.Sprintf("%s killed before %s number %d", who, calls, n))
 	return killed

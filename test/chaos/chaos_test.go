@@ -144,7 +144,7 @@ func (r *round) dependable(calm client.Status) {
 	starts, crossed := r.inOrder()
 	r.inReverse()
 	followed, rolls := r.followed(), r.alwaysThere()
-	before, after, excused := r.hooksRan("hooked")
+	before, after, excused := r.hooksRan("hooked", "top")
 	if trouble := r.file("trouble", ""); trouble != "" {
 		t.Errorf("programs had trouble:\n%s", trouble)
 	}

@@ -115,7 +115,7 @@ func (r *round) exits(name string, told map[string][]string) (exact, unknown int
 			if !within(r.blind, at) && !across(r.blind, begins[words[0]]-startSlack, at) {
 				r.t.Errorf("the end of run %s of %s is %q, though a keeper was there: it was %s, %s", words[0], name, list[len(list)-1], want, near(r.blind, at))
 			}
-		case last && strings.HasPrefix(list[len(list)-1], "killed by TERM"):
+		case (last || at < r.from) && strings.HasPrefix(list[len(list)-1], "killed by TERM"):
 			// It was stopped by order just when it was about to end by itself.
 		default:
 			r.t.Errorf("the end of run %s of %s is told as %q, it was %s", words[0], name, list[len(list)-1], want)

@@ -67,10 +67,10 @@ func (r *round) defineDependents() {
 
 	r.defineSigned("base", "stay", "notify", notify)
 	r.defineSigned("middle", "stay", "fd", needs("base", "restart")+fd)
-	off("top", "stay", needs("middle", "restart"))
+	commands := fmt.Sprintf("before_start = [%q]\nafter_stop = [%q]\n", r.self, r.self)
+	off("top", "stay", needs("middle", "restart")+commands)
 	off("parted", "stay", "part_of = [\"base\"]\n")
 
-	commands := fmt.Sprintf("before_start = [%q]\nafter_stop = [%q]\n", r.self, r.self)
 	off("hooked", "brief", commands+eager)
 	r.defineSigned("rolled", "beside", "notify", notify)
 	for n := range faulties {
