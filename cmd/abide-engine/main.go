@@ -221,7 +221,7 @@ func serve(f flags) error {
 	eng = engine.New(engine.Options{
 		ID: run.ID(), Host: spawner.Host, Run: f.run, State: f.state, Log: f.log, Mode: f.mode, Project: f.root, Names: f.names,
 		ExitOnFailure: f.exitOnFailure, Version: version.Version, KeeperPid: welcome.KeeperPid, PID1: welcome.PID1,
-		Follows: welcome.Engines > 1, OnTrial: welcome.OnTrial, RecordsLost: lost, Rung: vspawn.Rung(welcome.Rung).String(),
+		Follows: welcome.Engines > 1, OnTrial: welcome.OnTrial, RecordsLost: lost, Records: recordsName(f.run), Rung: vspawn.Rung(welcome.Rung).String(),
 		Notes: notes, Shutdown: shutdownLimit(f.mode), Self: own,
 	}, ports)
 	k.eng = eng

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -92,4 +95,18 @@ func openEnd(pid int, path string) int {
 		return err == nil
 	})
 	return fd
+}
+
+// recordsName names the file of the keeper's records in a run directory, by what a
+// file made later does not share with it: its inode and the time of its birth where
+// the file system keeps that. 0: there is none.
+func recordsName(run string) uint64 {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, filepath.Join(run, "keeper.state"), unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st)
+	if err != nil {
+		return 0
+	}
+	h := fnv.New64a()
+	fmt.Fprintln(h, st.Dev_major, st.Dev_minor, st.Ino, st.Btime.Sec, st.Btime.Nsec)
+	return max(h.Sum64(), 1)
 }

@@ -86,6 +86,7 @@ func (r *runDir) rebuild() error {
 		r.defs.applied.lost()
 		r.alarms.file.Lost()
 		err := errors.Join(r.snapshot.Rebuild(r.run.Dir, r.boot), r.wishes.Rebuild())
+		r.eng.RecordsMoved(recordsName(r.run.Path()))
 		r.eng.StoreApplied()
 		stored <- err
 	})

@@ -32,10 +32,13 @@ type Options struct {
 	KeeperPid     int
 	PID1          bool
 	RecordsLost   bool // the keeper's records of this boot were unusable
-	Follows       bool // an engine of this keeper was in charge before
-	OnTrial       bool // an upgrade waits for us to be in charge
-	Rung          string
-	Notes         []string // what works only in part here
+	// Records names the file that holds them, 0 if it has no name. Another file than
+	// the one in which all that runs was found may lack what ran before it was made.
+	Records uint64
+	Follows bool // an engine of this keeper was in charge before
+	OnTrial bool // an upgrade waits for us to be in charge
+	Rung    string
+	Notes   []string // what works only in part here
 	// Shutdown bounds stopping everything; 0 takes it from the definitions.
 	Shutdown time.Duration
 	// Self is the engine's own program file, run again to compress logs.
@@ -421,9 +424,7 @@ func (e *Engine) begin() {
 	e.loadPatterns()
 	e.loadAlarms()
 	pages := e.loadPages()
-	if e.foundBefore() {
-		e.opts.RecordsLost = false
-	}
+	e.opts.RecordsLost = e.recordsLost()
 	applied := e.ports.Definitions.Applied()
 	if e.endedBefore() {
 		applied = nil // that instance is over: the files count

@@ -11,7 +11,7 @@ const (
 	bootPage     = "/boot"     // nothing more: what is wanted at boot was asked for
 	shutdownPage = "/shutdown" // see shutdown.encode
 	runlevelPage = "/runlevel" // see runlevel.encode
-	foundPage    = "/found"    // pid u32 of the keeper under which all that runs was found
+	foundPage    = "/found"    // pid u32 of the keeper under which all that runs was found, name u64 of its records
 )
 
 const ownVersion = 1
@@ -46,14 +46,36 @@ func (e *Engine) loadPages() map[string][]byte {
 }
 
 // foundBefore tells whether an engine of this keeper has looked for runs that the
-// keeper's records lack. What was begun since is recorded.
+// records lack.
 func (e *Engine) foundBefore() bool {
 	b := ownBody(e.own[foundPage], 4)
 	return b != nil && int(int32(binary.LittleEndian.Uint32(b))) == e.opts.KeeperPid
 }
 
+// recordsLost tells whether runs may live that the records lack. The keeper knows
+// when it could not use those that it found; a keeper before it that made new ones and
+// died before anybody looked could tell nobody.
+func (e *Engine) recordsLost() bool {
+	if e.foundBefore() {
+		return false
+	}
+	if b := ownBody(e.own[foundPage], 12); b != nil {
+		before := binary.LittleEndian.Uint64(b[4:])
+		return e.opts.RecordsLost || before != 0 && e.opts.Records != 0 && before != e.opts.Records
+	}
+	return e.opts.RecordsLost
+}
+
 func (e *Engine) noteFound() {
-	e.putOwn(foundPage, binary.LittleEndian.AppendUint32(nil, uint32(e.opts.KeeperPid)))
+	b := binary.LittleEndian.AppendUint32(nil, uint32(e.opts.KeeperPid))
+	e.putOwn(foundPage, binary.LittleEndian.AppendUint64(b, e.opts.Records))
+}
+
+// RecordsMoved is to be called in the loop when the records stand in another file,
+// which lacks nothing.
+func (e *Engine) RecordsMoved(records uint64) {
+	e.opts.Records = records
+	e.noteFound()
 }
 
 // ownBody returns the body of a page of the engine's own, nil when it is malformed

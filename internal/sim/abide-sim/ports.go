@@ -24,7 +24,7 @@ func (w *world) options(l *link) engine.Options {
 	return engine.Options{
 		ID: "0123456789abcdef", Run: "/run/abide", Mode: engine.ModeDaemon, Version: "sim", Shutdown: time.Minute,
 		KeeperPid: int(l.welcome.KeeperPid), RecordsLost: l.welcome.Flags&(wire.RecordsSet|wire.RecordsDamaged) != 0, Self: "/abide-engine",
-		Follows: l.welcome.Engines > 1,
+		Follows: l.welcome.Engines > 1, Records: w.k.Number("keeper.state"),
 	}
 }
 
@@ -112,7 +112,7 @@ func (f snapshot) Put(name string, blob []byte) error {
 	return nil
 }
 func (f snapshot) Delete(name string)     { sched.Point(); delete(f.w.pages, name) }
-func (f snapshot) All() map[string][]byte { return f.w.pages }
+func (f snapshot) All() map[string][]byte { return maps.Clone(f.w.pages) }
 
 type history struct{ w *world }
 

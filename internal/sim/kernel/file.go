@@ -344,6 +344,14 @@ func (k *Kernel) Standard(p *Proc, fd int) { k.install(p, &File{plain: true}, fd
 // Remove takes a file of the run directory away.
 func (k *Kernel) Remove(name string) { delete(k.dir, name) }
 
+// Number is its inode, 0 if there is no such file.
+func (k *Kernel) Number(name string) uint64 {
+	if i := k.dir[name]; i != nil {
+		return i.number
+	}
+	return 0
+}
+
 // Truncate sets its size.
 func (k *Kernel) Truncate(name string, size int64) {
 	if i := k.dir[name]; i != nil {

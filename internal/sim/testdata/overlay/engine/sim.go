@@ -33,6 +33,7 @@ func (e *Engine) SimAsk(req control.Request, answered func([]control.Outcome, er
 	e.Post(func() {
 		outcomes, waits, err := e.carryOut(req)
 		if len(waits) == 0 {
+			e.settle() // who asked is told when the turn is over
 			answered(outcomes, err)
 			return
 		}
