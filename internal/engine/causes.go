@@ -100,6 +100,14 @@ func actionText(s *service, a core.Action) string {
 		return "freeze run " + run
 	case core.ActThaw:
 		return "thaw run " + run
+	case core.ActHook:
+		return "run the " + a.Hook.String() + " commands of run " + run
+	case core.ActUnhook:
+		return "end the " + a.Hook.String() + " commands of run " + run
+	case core.ActFindMain:
+		return "look for the main process of run " + run
+	case core.ActAbort:
+		return "send ABRT to run " + run
 	}
 	return a.Kind.String() + " run " + run
 }
