@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -61,13 +62,16 @@ func (r *round) play(seed uint64, kills int) {
 	r.AwaitStatus("top", "runs", running)
 	r.from, r.ended = time.Now().UnixNano(), math.MaxInt64
 	tick, end := make(chan struct{}), make(chan struct{})
-	var mover sync.WaitGroup
-	mover.Go(func() { r.move(seed, tick, end) })
+	var movers sync.WaitGroup
+	movers.Go(func() { r.move(seed, tick, end) })
+	for i, list := range deeds {
+		movers.Go(func() { r.push(rand.New(rand.NewPCG(seed, 3+uint64(i))), list, tick, end) })
+	}
 	began := time.Now()
 	r.rage(kills, tick)
 	took := time.Since(began)
 	close(end)
-	mover.Wait()
+	movers.Wait()
 	if t.Failed() {
 		return
 	}
@@ -148,8 +152,8 @@ func (r *round) dependable(calm client.Status) {
 	if trouble := r.file("trouble", ""); trouble != "" {
 		t.Errorf("programs had trouble:\n%s", trouble)
 	}
-	t.Logf("%d starts of dependents in order, %d of them crossed the end of a need; %d faults followed; %d rolls; %d and %d commands before and after runs, %d that nobody can tell of; %d faults told",
-		starts, crossed, followed, rolls, before, after, excused, told)
+	t.Logf("%d starts of dependents in order, %d of them crossed the end of a need; %d faults followed; %d rolls; %d and %d commands before and after runs, %d that nobody can tell of; %d faults told; deeds %v",
+		starts, crossed, followed, rolls, before, after, excused, told, r.deeds)
 }
 
 // leaks compares what keeper and engine hold with what they held at the start,

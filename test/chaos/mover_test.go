@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/abide-project/abide/client"
@@ -22,18 +23,6 @@ func (r *round) move(seed uint64, tick chan<- struct{}, end <-chan struct{}) {
 			return
 		default:
 		}
-		ticked := func() {
-			select {
-			case tick <- struct{}{}:
-			default:
-			}
-		}
-		if choices.IntN(2) == 0 {
-			if !r.deed(choices, ticked) {
-				rest(end)
-			}
-			continue
-		}
 		req := client.Request{Names: []string{[]string{"slow", "moved"}[choices.IntN(2)]}}
 		switch choices.IntN(6) {
 		case 0:
@@ -48,10 +37,18 @@ func (r *round) move(seed uint64, tick chan<- struct{}, end <-chan struct{}) {
 			r.define("moved", "slow", fmt.Sprintf("description = \"%d\"\n", n))
 			req.Verb, req.Names = client.Apply, nil
 		}
-		ticked()
+		ticked(tick)
 		if !r.order(req) {
 			rest(end)
 		}
+	}
+}
+
+// ticked tells who waits for the moment of an order, if anybody does.
+func ticked(tick chan<- struct{}) {
+	select {
+	case tick <- struct{}{}:
+	default:
 	}
 }
 
@@ -63,11 +60,23 @@ func rest(end <-chan struct{}) {
 	}
 }
 
-// order sends one order and checks at once what it promises.
+// order sends one order and checks at once what it promises. It is taken if it was
+// answered, also by a refusal.
 func (r *round) order(req client.Request) (taken bool) {
+	taken, _ = r.ask(req)
+	return taken
+}
+
+// carriedOut sends one order and reports whether abide says that it is done.
+func (r *round) carriedOut(req client.Request) bool {
+	_, done := r.ask(req)
+	return done
+}
+
+func (r *round) ask(req client.Request) (taken, done bool) {
 	c, err := r.Client()
 	if err != nil {
-		return false
+		return false, false
 	}
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
@@ -79,7 +88,7 @@ func (r *round) order(req client.Request) (taken bool) {
 		r.ordered["task"]++
 		r.mu.Unlock()
 	}
-	_, err = c.Do(ctx, req)
+	outcomes, err := c.Do(ctx, req)
 	if ctx.Err() != nil {
 		r.t.Errorf("%s %v is not answered for %s", req.Verb, req.Names, harness.Patience)
 	}
@@ -88,5 +97,6 @@ func (r *round) order(req client.Request) (taken bool) {
 			r.NothingOf(name)
 		}
 	}
-	return err == nil
+	undone := func(o client.Outcome) bool { return !o.Done }
+	return err == nil, err == nil && !slices.ContainsFunc(outcomes, undone)
 }

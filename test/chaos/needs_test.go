@@ -128,27 +128,48 @@ func (r *round) end() {
 	}
 }
 
-// deed is an order about what depends on each other, chosen at random.
-func (r *round) deed(choices *rand.Rand, tick func()) (taken bool) {
-	switch choices.IntN(8) {
-	case 0, 1, 2:
-		return r.rollOver(tick)
-	case 3, 4:
-		return r.restartChain(tick)
-	case 5:
-		return r.stopChain(tick)
-	case 6:
-		tick()
-		return r.order(client.Request{Verb: client.Restart, Names: []string{"prep"}})
-	default:
-		return r.fail(tick)
+// deed is an order about what depends on each other, with what follows from it.
+type deed struct {
+	name string
+	do   func(r *round, tick func()) (done bool)
+}
+
+// What is done at the same time, each list by a mover of its own.
+var deeds = [][]deed{
+	{{"restart of a chain", (*round).restartChain}, {"stop of a chain", (*round).stopChain}},
+	{{"roll", (*round).rollOver}},
+	{{"task", (*round).again}, {"fault", (*round).fail}},
+}
+
+// push does some deeds, as move gives orders about what depends on nobody.
+func (r *round) push(choices *rand.Rand, list []deed, tick chan<- struct{}, end <-chan struct{}) {
+	for {
+		select {
+		case <-end:
+			return
+		default:
+		}
+		d := list[choices.IntN(len(list))]
+		if !d.do(r, func() { ticked(tick) }) {
+			rest(end)
+			continue
+		}
+		r.mu.Lock()
+		r.deeds[d.name]++
+		r.mu.Unlock()
 	}
+}
+
+// again has a task done once more that others wait for.
+func (r *round) again(tick func()) bool {
+	tick()
+	return r.carriedOut(client.Request{Verb: client.Restart, Names: []string{"prep"}})
 }
 
 // rollOver rolls a service and checks that one run is in charge after it.
 func (r *round) rollOver(tick func()) bool {
 	tick()
-	if !r.order(client.Request{Verb: client.Roll, Names: []string{"rolled"}}) {
+	if !r.carriedOut(client.Request{Verb: client.Roll, Names: []string{"rolled"}}) {
 		return false
 	}
 	if of := r.Processes("rolled"); len(of) != 1 {
@@ -164,7 +185,7 @@ func (r *round) restartChain(tick func()) bool {
 		before[name] = r.lastRun(name)
 	}
 	tick()
-	if !r.order(client.Request{Verb: client.Restart, Names: []string{"base"}}) {
+	if !r.carriedOut(client.Request{Verb: client.Restart, Names: []string{"base"}}) {
 		return false
 	}
 	for _, name := range chain {
@@ -182,7 +203,7 @@ func (r *round) restartChain(tick func()) bool {
 // it needs.
 func (r *round) stopChain(tick func()) bool {
 	tick()
-	if !r.order(client.Request{Verb: client.Stop, Names: []string{"base"}}) {
+	if !r.carriedOut(client.Request{Verb: client.Stop, Names: []string{"base"}}) {
 		// It may have been carried out all the same.
 		r.insist(client.Request{Verb: client.Start, Names: []string{"top", "parted"}})
 		return false
@@ -194,10 +215,10 @@ func (r *round) stopChain(tick func()) bool {
 	return true
 }
 
-// insist gives an order until it is taken.
+// insist gives an order until it is carried out.
 func (r *round) insist(req client.Request) {
-	harness.Eventually(r.t, fmt.Sprintf("%s %v is taken", req.Verb, req.Names), func() error {
-		if !r.order(req) {
+	harness.Eventually(r.t, fmt.Sprintf("%s %v is carried out", req.Verb, req.Names), func() error {
+		if !r.carriedOut(req) {
 			return errors.New("it is not")
 		}
 		return nil
@@ -207,7 +228,7 @@ func (r *round) insist(req client.Request) {
 // fail starts a service that fails, each of them once.
 func (r *round) fail(tick func()) bool {
 	if r.failed == faulties {
-		return true
+		return false
 	}
 	name := faulty(r.failed)
 	r.failed++

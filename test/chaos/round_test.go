@@ -30,6 +30,7 @@ type round struct {
 	ordered map[string]int // starts of the task that were taken, per name
 	began   map[string]client.Status
 	count   map[string]int // what was killed how often
+	deeds   map[string]int // what was done to those that depend on each other
 	failed  int            // how many of the services that fail were started
 	from    int64          // when the kills began, by the clock of the notes
 	ended   int64          // when they had ended and the services were about to be stopped
@@ -46,7 +47,7 @@ func newRound(t *testing.T, seed uint64) *round {
 	self, err := os.Executable()
 	harness.Check(t, err)
 	r := &round{Abide: harness.New(t), t: t, rand: rand.New(rand.NewPCG(seed, 0)), self: self,
-		ordered: map[string]int{}, began: map[string]client.Status{}, count: map[string]int{}}
+		ordered: map[string]int{}, began: map[string]client.Status{}, count: map[string]int{}, deeds: map[string]int{}}
 	r.notes = filepath.Join(r.Dir, "notes")
 	harness.Check(t, os.Mkdir(r.notes, 0o755))
 	r.Wrap = []string{self}
