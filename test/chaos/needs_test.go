@@ -205,13 +205,13 @@ func (r *round) stopChain(tick func()) bool {
 	tick()
 	if !r.carriedOut(client.Request{Verb: client.Stop, Names: []string{"base"}}) {
 		// It may have been carried out all the same.
-		r.insist(client.Request{Verb: client.Start, Names: []string{"top", "parted"}})
+		r.insist(client.Request{Verb: client.Start, Names: []string{"top", "parted"}, NoWait: true})
 		return false
 	}
 	r.NothingOf("middle")
 	r.NothingOf("top")
 	r.Gone("parted")
-	r.insist(client.Request{Verb: client.Start, Names: []string{"top", "parted"}})
+	r.insist(client.Request{Verb: client.Start, Names: []string{"top", "parted"}, NoWait: true})
 	return true
 }
 
