@@ -30,7 +30,7 @@ func (e *Engine) roll(req control.Request, s *service, note string) (control.Out
 		return *o, nil
 	}
 	n := &service{name: s.name, slot: s.otherSlot(), def: s.def, cfg: onTrial(s.cfg), wish: s.wish, heapIndex: -1}
-	n.st.Run = s.st.Run
+	n.st.Run, n.st.Skip = s.st.Run, s.st.Skip
 	n.info.Roll, n.info.Since = rollComing, e.wall().UnixNano()
 	e.hidden[n.slot] = n
 	w := e.waitFor(s, waitRoll, s.st.Run, note)
@@ -130,7 +130,10 @@ func (e *Engine) endHidden(h *service) {
 		e.arm(h)
 	}
 	e.forgetTold(h)
-	_ = e.ports.Keeper.Forget(h.slot)
+	if s == nil || s.st.Run >= h.st.Run {
+		// Else its record is what tells that the number is used up, if our pages go.
+		_ = e.ports.Keeper.Forget(h.slot)
+	}
 	e.forgetAux(h.slot)
 	e.ports.Snapshot.Delete(h.slot)
 }

@@ -88,6 +88,21 @@ func TestRollFailsAndTheOldRunStays(t *testing.T) {
 	}
 }
 
+func TestRollsThatFailUseUpTheirNumbers(t *testing.T) {
+	w := rolling(t)
+	for roll := 2; roll <= 4; roll++ {
+		w.ask(control.Roll, "web")
+		if got, want := w.living(), fmt.Sprintf("[web:1 web/roll:%d]", roll); got != want {
+			t.Fatalf("%s live, want %s", got, want)
+		}
+		w.keeper.end("web/roll", 11)
+		w.run()
+		w.expectRuns("[web:1]")
+		w.boot()
+		w.run()
+	}
+}
+
 func TestARunThatEndsDuringItsRollIsFollowedByTheNext(t *testing.T) {
 	w := rolling(t)
 	w.ask(control.Roll, "web")

@@ -351,6 +351,9 @@ func (e *Engine) forget(s *service) {
 		e.arm(s)
 	}
 	_ = e.ports.Keeper.Forget(s.slot)
+	if s.st.Skip > 0 {
+		_ = e.ports.Keeper.Forget(s.otherSlot()) // of a roll that failed
+	}
 	e.forgetAux(s.slot)
 	e.dropStore(s.name)
 	e.forgetTold(s)

@@ -132,7 +132,9 @@ func (e *Engine) recorded(r Record, all map[string]Record) *service {
 		return nil
 	case s.slot == r.Name: // it became known just now
 		return s
-	case !r.Live && !r.Exited:
+	case !r.Live && !r.Exited && s.adopted && s.st.Run < r.Run:
+		return nil // of a roll that failed: its number is used up
+	case !r.Live && !r.Exited && (s.adopted || own.Live || own.Run > r.Run):
 		_ = e.ports.Keeper.Forget(r.Name)
 		return nil
 	case !own.Live && own.Run < r.Run:
