@@ -124,7 +124,7 @@ func (e *Engine) reconcile(s *service, r Record) {
 		return
 	}
 	ended := r.Exited && r.Run > s.info.Last.Run
-	if s.adopted && (ended || !r.Live) && (s.node != nil || s.def != nil && hasNeeds(&s.def.Needs)) {
+	if s.adopted && s.info.Roll == rollNone && (ended || !r.Live) && (s.node != nil || s.def != nil && hasNeeds(&s.def.Needs)) {
 		// Whether it may start again follows from what became of others.
 		e.orderEvent(s, core.Event{Kind: core.EvHold})
 	}

@@ -109,7 +109,7 @@ func (e *Engine) fetchLastOutput(s *service) {
 		})
 	}
 	timer := time.AfterFunc(aLook, read)
-	e.ports.Logs.Ended(s.slot, run, func() {
+	e.ports.Logs.Ended(s.name, run, func() {
 		timer.Stop()
 		read()
 	})

@@ -296,9 +296,10 @@ func (e *Engine) tidy() {
 		e.ports.Clock.Yield()
 	}
 	e.keepOutcomes()
-	for i, f := range e.tidying {
-		f()
+	for i := 0; i < len(e.tidying); i++ { // one may put off another
+		f := e.tidying[i]
 		e.tidying[i] = nil
+		f()
 	}
 	e.tidying = e.tidying[:0]
 	e.writeEvents()

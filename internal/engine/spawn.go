@@ -239,7 +239,12 @@ func (e *Engine) explainSpawn(s *service, op, errno int, reason string) string {
 // endLog lets the log of a run end: once it is read to its end the keeper may
 // close its copies.
 func (e *Engine) endLog(slot string, run uint64) {
-	e.ports.Logs.Ended(serviceOf(slot), run, func() {
+	log := serviceOf(slot)
+	if isAux(slot) {
+		service, kind := auxParts(slot)
+		log = service + "/" + kind
+	}
+	e.ports.Logs.Ended(log, run, func() {
 		e.Post(func() {
 			_ = e.ports.Keeper.Drop(slot, run)
 		})
