@@ -62,6 +62,12 @@ func (w *world) check() {
 		return
 	}
 	w.checkWatched()
+	if w.unheard > 0 {
+		w.violation("%d operators who asked for a stop or a roll are not answered", w.unheard)
+	}
+	for _, slot := range w.eng.SimHidden() {
+		w.violation("the roll that %s is a half of does not end", slot)
+	}
 	known := map[string]bool{}
 	for _, x := range w.eng.SimLook() {
 		known[x.Name] = true
@@ -125,7 +131,15 @@ func (w *world) checkService(name string, st core.State, pid int, fault string) 
 		if st.Cause == core.CauseNone {
 			bad("it failed and nobody knows why")
 		}
+	case core.Reached:
+		if !st.Wanted {
+			bad("it is reached unwanted")
+		}
 	case core.Finished, core.Waiting:
+	case core.Preparing, core.Arriving, core.Closing:
+		if !w.hooksRun(name) {
+			bad("it waits for ever")
+		}
 	case core.Delaying:
 		if st.Deadline <= now-core.Time(time.Second) || st.Deadline > now+core.Time(time.Hour) {
 			bad("its delay does not end")
@@ -146,7 +160,9 @@ func (w *world) checkService(name string, st core.State, pid int, fault string) 
 	if children > 0 && !keepsChildren(name) && !unsure {
 		bad("%d processes are left of it", children)
 	}
-	switch s := w.service(name); {
+	s := w.service(name)
+	w.checkAfter(s)
+	switch {
 	case s.expect == up && !st.Wanted && st.Phase != core.Finished && st.Phase != core.Failed:
 		bad("an operator was told that it is started")
 	case s.expect == down && st.Wanted:

@@ -68,7 +68,7 @@ func (l *link) handOver(sock int) bool {
 	}
 	for _, f := range l.w.logs.inOrder() {
 		if f.fd >= 0 && !f.swept {
-			m := wire.Held{Name: []byte(f.key.name), Run: f.key.run, Tag: engine.HoldOut}
+			m := wire.Held{Name: []byte(f.slot.name), Run: f.slot.run, Tag: engine.HoldOut}
 			send(m.Append(buf[:0], wire.TypeHeld, 0), f.fd)
 		}
 	}

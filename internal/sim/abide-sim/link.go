@@ -301,6 +301,7 @@ func (l *link) Spawn(o engine.Order) error {
 	}
 	for i, h := range o.Hold {
 		m.Tags[i] = h.Tag
+		l.w.logs.held(h.FD, o.Name, o.Run)
 		fds = append(fds, h.FD)
 	}
 	l.ask(fmt.Sprintf("spawn %s %d", o.Name, o.Run), fds, m.Append)
@@ -369,7 +370,9 @@ func (l *link) DropOne(name string, run uint64, tag uint32) error {
 func (l *link) Take(string, uint64, uint32) (int, error) { return -1, syscall.ENOENT }
 
 func (l *link) Forget(name string) error {
-	l.w.service(name).forgotten = true
+	if slot := l.eng.SimSlot(serviceOf(name)); slot == "" || slot == name {
+		l.w.service(name).forgotten = true // else it lives in its other slot
+	}
 	m := wire.ServiceRun{Name: []byte(name)}
 	l.ask("forget", nil, func(b []byte, seq uint32) []byte { return m.Append(b, wire.TypeForget, seq) })
 	return nil

@@ -26,6 +26,7 @@ type logs struct {
 // fifo is the output of one run. Lines are numbered from 1.
 type fifo struct {
 	key     runKey
+	slot    runKey // under which the keeper holds it
 	pipe    *kernel.Pipe
 	written int
 	logged  int
@@ -48,7 +49,7 @@ func (l *logs) engineDied() {
 func (l *logs) Begin(name string, run uint64, _, _ int, _ *model.Log) (svlog.Pipes, error) {
 	sched.Point()
 	key := runKey{name, run}
-	f := &fifo{key: key, pipe: &kernel.Pipe{}, fd: -1}
+	f := &fifo{key: key, slot: key, pipe: &kernel.Pipe{}, fd: -1}
 	f.pipe.Emptied = func() { l.emptied(f) }
 	l.fifos[key] = f
 	l.open(f)
@@ -57,6 +58,15 @@ func (l *logs) Begin(name string, run uint64, _, _ int, _ *model.Log) (svlog.Pip
 }
 
 func (l *logs) open(f *fifo) { f.fd = l.w.k.OpenPipe(l.p, f.pipe) }
+
+// held notes under which name the keeper holds a FIFO.
+func (l *logs) held(fd int, slot string, run uint64) {
+	for _, f := range l.fifos {
+		if f.fd == fd {
+			f.slot = runKey{slot, run}
+		}
+	}
+}
 
 // Adopt opens the FIFO of a run that another engine began.
 func (l *logs) Adopt(name string, run uint64, _, _ int, _ *model.Log) error {
@@ -190,7 +200,7 @@ func (l *logs) inOrder() []*fifo {
 func (l *logs) opened(r *run) {
 	f := l.fifos[r.key]
 	if f == nil {
-		f = &fifo{key: r.key, pipe: &kernel.Pipe{}, fd: -1}
+		f = &fifo{key: r.key, slot: runKey{r.slot, r.key.run}, pipe: &kernel.Pipe{}, fd: -1}
 		f.pipe.Emptied = func() { l.emptied(f) }
 		l.fifos[r.key] = f
 	}

@@ -45,6 +45,9 @@ func (w *world) request() {
 		control.Disable, control.Signal, control.Pause, control.Resume, control.Apply, control.Reload,
 	}
 	req := control.Request{Verb: verbs[w.rand.IntN(len(verbs))], Names: []string{name}, Who: control.Who{PID: 1}, Signal: int(syscall.SIGHUP)}
+	if w.chance(w.mood.rolls) {
+		req.Verb = control.Roll
+	}
 	if req.Verb == control.Apply && w.chance(0.5) {
 		req.Names = nil
 	}
@@ -63,7 +66,14 @@ func (w *world) request() {
 		}
 		asked = s.asked
 	}
+	engine, ends := w.engine, req.Verb == control.Stop || req.Verb == control.Roll
+	if ends {
+		w.unheard++
+	}
 	w.eng.SimAsk(req, func(outcomes []control.Outcome, err error) {
+		if ends && w.engine == engine {
+			w.unheard--
+		}
 		if err != nil || len(outcomes) == 0 || !outcomes[0].Done || s.asked != asked {
 			return
 		}

@@ -10,7 +10,10 @@ import (
 )
 
 // paths tells one engine what becomes of files. What it watched ends with it.
-type paths struct{ watches []*pathWatch }
+type paths struct {
+	w       *world
+	watches []*pathWatch
+}
 
 type pathWatch struct {
 	pattern string
@@ -26,7 +29,7 @@ func (p *paths) WatchGlob(pattern string, fn func()) (func(), error) {
 	return p.add(&pathWatch{pattern: pattern, glob: true, fn: fn}), nil
 }
 
-func (p *paths) Mark(string) uint64 { sched.Point(); return 0 }
+func (p *paths) Mark(path string) uint64 { sched.Point(); return p.w.marks[path] }
 
 func (p *paths) add(x *pathWatch) func() {
 	sched.Point()

@@ -30,9 +30,10 @@ func (w *world) options(l *link) engine.Options {
 
 func (w *world) ports(l *link) engine.Ports {
 	p := ports{w}
+	w.paths = &paths{w: w}
 	return engine.Ports{
 		Clock: p, Keeper: l, Compiler: compiler{w}, Logs: w.logs, Groups: groups{w}, Processes: outsiders{}, Definitions: p,
-		Wishes: wishes{w}, Snapshot: snapshot{w}, History: history{w}, Console: p, Memory: p, Past: past{w}, Paths: &paths{},
+		Wishes: wishes{w}, Snapshot: snapshot{w}, History: history{w}, Console: p, Memory: p, Past: past{w}, Paths: w.paths,
 	}
 }
 

@@ -30,6 +30,7 @@ type service struct {
 // run is one process lifetime as it really was.
 type run struct {
 	key     runKey
+	slot    string // of the keeper
 	p       *kernel.Proc
 	keepers int  // how many keepers there had been when it began
 	holder  int  // the keeper that has its pipe and pidfd from the one before, or began it
@@ -75,13 +76,21 @@ func (w *world) newTemper() temper {
 // define makes a definition. What concerns leftovers and its kind stays as it is.
 func (w *world) define(name string) *model.Service {
 	kind := model.Daemon
-	if strings.HasSuffix(name, "3") {
+	switch {
+	case strings.HasSuffix(name, "3"):
 		kind = model.Task
+	case w.traitsOf(name).target:
+		kind = model.Target
 	}
 	d := model.Defaults(kind, false)
-	d.Name, d.Command, d.Files = name, []string{"/bin/" + name}, []string{"/etc/" + name + ".toml"}
+	d.Name, d.Files = name, []string{"/etc/" + name + ".toml"}
 	d.Description = fmt.Sprint(w.rand.IntN(1000))
 	d.Enabled = w.chance(0.9)
+	if kind == model.Target {
+		w.link(&d)
+		return &d
+	}
+	d.Command = []string{"/bin/" + name}
 	if kind == model.Daemon {
 		d.Restart.When = []model.RestartWhen{model.RestartAlways, model.RestartAlways, model.RestartAlways, model.RestartOnFailure, model.RestartOnCrash, model.RestartNever}[w.rand.IntN(6)]
 	}
@@ -94,9 +103,6 @@ func (w *world) define(name string) *model.Service {
 	}
 	if w.chance(0.2) {
 		d.Restart.GiveUpCodes.Codes = []int{3}
-	}
-	if w.chance(0.2) {
-		d.Ready.After = 2 * time.Second
 	}
 	if w.chance(0.2) {
 		d.Stop.Steps = []model.StopStep{{Signal: 15, Wait: time.Second}, {Signal: 2}}
@@ -117,6 +123,7 @@ func (w *world) define(name string) *model.Service {
 	if w.chance(0.5) {
 		d.Environment = []model.EnvVar{{Name: "V", Value: fmt.Sprint(w.rand.IntN(5))}}
 	}
+	w.live(&d)
 	w.link(&d)
 	return &d
 }
@@ -156,7 +163,9 @@ func keepsChildren(name string) bool {
 	return strings.HasSuffix(name, "4") || strings.HasSuffix(name, "2")
 }
 
+// service is what is true of a service, or of a command's slot.
 func (w *world) service(name string) *service {
+	name = serviceOf(name)
 	if w.services[name] == nil {
 		w.services[name] = &service{name: name, runs: map[uint64]*run{}}
 	}
@@ -164,7 +173,7 @@ func (w *world) service(name string) *service {
 }
 
 func (w *world) runOf(key runKey) *run {
-	if s := w.services[key.name]; s != nil {
+	if s := w.services[serviceOf(key.name)]; s != nil {
 		return s.runs[key.run]
 	}
 	return nil
@@ -185,7 +194,7 @@ func (w *world) spawning(b *kernel.Birth) {
 		return
 	}
 	p := b.Child
-	p.Role, p.Name, p.Run = kernel.Main, b.Name, b.Run
+	p.Role, p.Name, p.Run = kernel.Main, serviceOf(b.Name), b.Run
 	s := w.service(b.Name)
 	if b.Run <= s.last && s.forgotten {
 		w.forget(s)
@@ -196,17 +205,23 @@ func (w *world) spawning(b *kernel.Birth) {
 	}
 	s.last = b.Run
 	for _, other := range w.k.Procs() {
-		if other == p || !other.Alive() || other.Name != b.Name {
+		if other == p || !other.Alive() || other.Name != p.Name {
 			continue
+		}
+		if r := s.runs[other.Run]; r != nil && r.slot != b.Name {
+			continue // the service is rolled
 		}
 		if other.Role == kernel.Main {
 			w.violation("%s: run %d is spawned while run %d lives (pid %d)", b.Name, b.Run, other.Run, other.Pid)
 		}
-		if other.Role == kernel.Child && other.Run != b.Run && !keepsChildren(b.Name) {
+		if other.Role == kernel.Child && other.Run != b.Run && !keepsChildren(p.Name) {
 			w.violation("%s: run %d is spawned while process %d of run %d lives", b.Name, b.Run, other.Pid, other.Run)
 		}
 	}
-	r := &run{key: runKey{b.Name, b.Run}, p: p, keepers: w.keepers, holder: w.keepers, began: !fails}
+	if _, kind := commandOf(b.Name); kind == "" {
+		w.checkBefore(b.Name, b.Run)
+	}
+	r := &run{key: runKey{p.Name, b.Run}, slot: b.Name, p: p, keepers: w.keepers, holder: w.keepers, began: !fails}
 	s.runs[b.Run] = r
 	delete(s.runs, b.Run-64)
 	w.counts.Spawns++
@@ -233,11 +248,8 @@ func (w *world) begins(b *kernel.Birth, s *service, r *run) {
 		w.endsLater(r, w.between(0, 20*time.Millisecond), 127<<8)
 		return
 	}
-	if strings.Contains(b.Name, "/") {
-		w.endsLater(r, w.between(0, 3*time.Second), 0)
-		if service, _, stops := strings.Cut(b.Name, "/"); stops {
-			w.stopCommand(service)
-		}
+	if service, kind := commandOf(b.Name); kind != "" {
+		w.commandBegins(service, kind, r)
 		return
 	}
 	if s.temper.statuses == nil || w.chance(0.05) {
@@ -246,6 +258,7 @@ func (w *world) begins(b *kernel.Birth, s *service, r *run) {
 	t := &s.temper
 	w.logs.opened(r)
 	w.logs.write(r.key, 1)
+	w.sign(r)
 	for range t.children {
 		c := w.k.Fork(r.p, nil)
 		c.Role = kernel.Child
@@ -283,12 +296,12 @@ func (w *world) endsLater(r *run, after int64, status uint32) {
 }
 
 // stopCommand is what a service's stop command does to it.
-func (w *world) stopCommand(name string) {
+func (w *world) stopCommand(name string, run uint64) {
 	s := w.services[name]
 	if s == nil {
 		return
 	}
-	if r := s.runs[s.last]; r != nil && r.began && r.p.Alive() && !s.temper.deaf {
+	if r := s.runs[run]; r != nil && r.began && r.p.Alive() && !s.temper.deaf {
 		w.endsLater(r, w.between(0, 2*time.Second), 0)
 	}
 }

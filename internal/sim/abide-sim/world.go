@@ -27,6 +27,7 @@ type world struct {
 	calm   bool // no faults, and services that live
 	mood   mood
 	needs  map[string]model.Needs // by service
+	traits map[string]*traits
 	steps  int
 	failed string
 	recent [50]string
@@ -39,6 +40,8 @@ type world struct {
 	applied map[string]*model.Service
 	pages   map[string][]byte
 	wishes  map[string]state.Wish
+	marks   map[string]uint64 // of files, 0: it is not there
+	touches uint64
 
 	keepers  int // how many there have been
 	keeper   *kernel.Proc
@@ -49,6 +52,8 @@ type world struct {
 	ready    bool // the engine has listed and serves
 	hung     *kernel.Proc
 	shutting bool
+	paths    *paths // of the present engine
+	unheard  int    // requests to it that have to be answered soon
 	logs     *logs
 	daemon   *sched.Timer // an operator who starts abide again
 	groups   map[runKey]*group
@@ -68,6 +73,9 @@ type mood struct {
 	hang       float64
 	damage     float64 // of the records, when all of ours die at once
 	linked     float64 // a service depends on another one
+	hooked     float64 // a service has hooks of a kind
+	signs      float64 // a service says when it is ready
+	rolls      float64 // a request is one for a roll
 }
 
 type counters struct {
@@ -116,7 +124,7 @@ func (w *world) between(low, high time.Duration) int64 {
 
 func newWorld(seed uint64) *world {
 	w := &world{
-		seed: seed, files: map[string]*model.Service{}, needs: map[string]model.Needs{}, pages: map[string][]byte{}, wishes: map[string]state.Wish{},
+		seed: seed, files: map[string]*model.Service{}, needs: map[string]model.Needs{}, traits: map[string]*traits{}, pages: map[string][]byte{}, wishes: map[string]state.Wish{}, marks: map[string]uint64{},
 		groups: map[runKey]*group{}, services: map[string]*service{}, digest: 14695981039346656037,
 	}
 	w.s = sched.Begin(seed)
@@ -140,6 +148,9 @@ func newWorld(seed uint64) *world {
 		hang:       []float64{0, 0.00002}[w.rand.IntN(2)],
 		damage:     []float64{0, 0.5}[w.rand.IntN(2)],
 		linked:     []float64{0, 0.4, 0.9}[w.rand.IntN(3)],
+		hooked:     []float64{0, 0.2, 0.6}[w.rand.IntN(3)],
+		signs:      []float64{0, 0.5}[w.rand.IntN(2)],
+		rolls:      []float64{0, 0.3}[w.rand.IntN(2)],
 	}
 	w.note("mood %+v inodes %v exitinfo %v room %d", w.mood, w.k.PidfdInodes, w.k.ExitInfo, w.k.SocketRoom)
 	w.logs = newLogs(w)
@@ -246,7 +257,7 @@ func (w *world) died(p *kernel.Proc) {
 		w.note("engine %d has ended with %#x", p.Pid, p.Status)
 		w.counts.EngineDeaths++
 		if p == w.engine {
-			w.engine, w.eng, w.ready = nil, nil, false
+			w.engine, w.eng, w.paths, w.ready = nil, nil, nil, false
 			w.logs.engineDied()
 		}
 		w.someoneStarts()
@@ -279,7 +290,7 @@ func (w *world) someoneStarts() {
 // runEngine is the engine's main.
 func (w *world) runEngine(p *kernel.Proc) {
 	w.engines++
-	w.engine, w.eng, w.ready = p, nil, false
+	w.engine, w.eng, w.ready, w.unheard = p, nil, false, 0
 	p.Role, p.Name, p.Run = kernel.Engine, "", 0
 	w.s.Start("engine", p, func() {
 		l, err := openLink(w, p)

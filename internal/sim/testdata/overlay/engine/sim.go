@@ -72,3 +72,14 @@ func (e *Engine) SimChanged(name string, def any) bool {
 	s := e.services[name]
 	return s == nil || any(s.def) != def
 }
+
+// SimHidden lists the slots of the hidden halves of rolls.
+func (e *Engine) SimHidden() []string { return sortedKeys(e.hidden) }
+
+// SimSlot is where a service that is known lives, "" if it is not.
+func (e *Engine) SimSlot(name string) string {
+	if s := e.services[name]; s != nil {
+		return s.slot
+	}
+	return ""
+}
