@@ -44,6 +44,7 @@ func (e *Engine) adopt(pages map[string][]byte) error {
 			e.reconcile(s, r)
 		}
 	}
+	e.countOn()
 	for s := range e.everyRun {
 		if _, recorded := byName[s.slot]; !recorded && s.adopted && !e.handing(s.slot) {
 			e.reconcile(s, Record{Name: s.slot})

@@ -111,7 +111,19 @@ func (e *Engine) forgetAux(slot string) {
 	for _, kind := range append(hookNames[:], stopKind, readyCheck, healthCheck) {
 		if a := e.aux[slot+"/"+kind]; a != nil && !a.live && !a.starting {
 			delete(e.aux, a.slot)
-			_ = e.ports.Keeper.Forget(a.slot)
+			e.later(func() { _ = e.ports.Keeper.Forget(a.slot) }) // its end is acknowledged before
+		}
+	}
+}
+
+// countOn lets the runs of services without a page count on from those whose commands
+// the keeper knows: a start that came no further than before_start left no other trace.
+func (e *Engine) countOn() {
+	for _, a := range e.aux {
+		name, kind := auxParts(a.slot)
+		s := e.services[name]
+		if s != nil && !s.adopted && (kind == stopKind || slices.Contains(hookNames[:], kind)) {
+			s.st.Run = max(s.st.Run, svlog.RunOfAux(a.run))
 		}
 	}
 }

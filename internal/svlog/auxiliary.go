@@ -18,6 +18,9 @@ const auxShift = 16
 // that belongs to a run of the service.
 func AuxNumber(run uint64, n uint64) uint64 { return run<<auxShift | n&(1<<auxShift-1) }
 
+// RunOfAux is the run of the service that a number of AuxNumber belongs to.
+func RunOfAux(number uint64) uint64 { return number >> auxShift }
+
 // shown is what stands before a line: the run of the service that it belongs to, and
 // the stream, or the command that wrote it.
 func shown(name string, number uint64, s stream) (run uint64, label string) {
@@ -25,5 +28,5 @@ func shown(name string, number uint64, s stream) (run uint64, label string) {
 	if !aux || s == streamOwn || !slices.Contains(commandNames, command) {
 		return number, streamNames[s]
 	}
-	return number >> auxShift, command
+	return RunOfAux(number), command
 }
