@@ -44,8 +44,8 @@ func (e *Engine) adopt(pages map[string][]byte) error {
 			e.reconcile(s, r)
 		}
 	}
-	e.countOn()
 	for s := range e.everyRun {
+		e.countOn(s)
 		if _, recorded := byName[s.slot]; !recorded && s.adopted && !e.handing(s.slot) {
 			e.reconcile(s, Record{Name: s.slot})
 		}
@@ -73,6 +73,7 @@ func (e *Engine) setAside(r Record) {
 
 // takeUp gives a service that has just been defined what was set aside of it.
 func (e *Engine) takeUp(s *service) {
+	defer e.countOn(s)
 	r, waits := e.undefined[s.name]
 	if !waits {
 		if r, waits = e.undefined[s.otherSlot()]; !waits {

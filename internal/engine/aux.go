@@ -116,14 +116,17 @@ func (e *Engine) forgetAux(slot string) {
 	}
 }
 
-// countOn lets the runs of services without a page count on from those whose commands
+// countOn lets the runs of a service without a page count on from those whose commands
 // the keeper knows: a start that came no further than before_start left no other trace.
-func (e *Engine) countOn() {
-	for _, a := range e.aux {
-		name, kind := auxParts(a.slot)
-		s := e.services[name]
-		if s != nil && !s.adopted && (kind == stopKind || slices.Contains(hookNames[:], kind)) {
-			s.st.Run = max(s.st.Run, svlog.RunOfAux(a.run))
+func (e *Engine) countOn(s *service) {
+	if s.adopted || len(e.aux) == 0 {
+		return
+	}
+	for _, slot := range [...]string{s.slot, s.otherSlot()} {
+		for _, kind := range append(hookNames[:], stopKind) {
+			if a := e.aux[slot+"/"+kind]; a != nil {
+				s.st.Run = max(s.st.Run, svlog.RunOfAux(a.run))
+			}
 		}
 	}
 }

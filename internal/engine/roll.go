@@ -120,7 +120,7 @@ func (e *Engine) endHidden(h *service) {
 		text := "the roll failed: " + e.rollFault(h)
 		if s != nil {
 			s.rollFault, s.info.Request = text, max(s.info.Request, h.info.Request)
-			s.st, _ = core.Step(&s.cfg, s.st, core.Event{Kind: core.EvUsed, Run: h.st.Run}, e.now())
+			e.useUp(s, h)
 			e.persist(s)
 		}
 		e.record(h.name, h.st.Run, "state", text, nil)
@@ -187,11 +187,17 @@ func (e *Engine) settleRoll(s *service) *service {
 		return s
 	}
 	if !h.lives() {
+		e.useUp(s, h)
 		e.feedPart(h, core.Event{Kind: core.EvStop}, 0)
 		return s
 	}
 	e.takePlace(s, h)
 	return h
+}
+
+// useUp keeps a service from giving out again the number of a run that was to follow.
+func (e *Engine) useUp(s, h *service) {
+	s.st, _ = core.Step(&s.cfg, s.st, core.Event{Kind: core.EvUsed, Run: h.st.Run}, e.now())
 }
 
 // upheld is since when the service is up without a break.
@@ -207,7 +213,7 @@ func endsRun(ev core.Event) bool {
 	switch ev.Kind {
 	case core.EvStop, core.EvRestart, core.EvExited, core.EvReleased:
 		return true
-	case core.EvRedefined:
+	case core.EvRedefined, core.EvHold:
 		return ev.Must
 	}
 	return false

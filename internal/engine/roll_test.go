@@ -103,6 +103,19 @@ func TestRollsThatFailUseUpTheirNumbers(t *testing.T) {
 	}
 }
 
+func TestRunsThatEndTogetherDuringARollAreFollowedByAThird(t *testing.T) {
+	w := rolling(t)
+	w.ask(control.Roll, "web")
+	w.keeper.end("web/roll", 11)
+	w.keeper.end("web", 11)
+	w.run()
+	w.advance(time.Minute)
+	w.expect("web", "running")
+	if s := w.service("web"); s.st.Run < 3 {
+		t.Errorf("run %d follows, and 2 was given out", s.st.Run)
+	}
+}
+
 func TestARunThatEndsDuringItsRollIsFollowedByTheNext(t *testing.T) {
 	w := rolling(t)
 	w.ask(control.Roll, "web")

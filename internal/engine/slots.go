@@ -112,6 +112,9 @@ func (e *Engine) hide(s, half *service) {
 		half.info.Roll = rollLeaving
 	}
 	e.hidden[half.slot] = half
+	if half.info.Roll == rollComing {
+		e.useUp(s, half)
+	}
 }
 
 // recorded returns whose a record is, nil when nobody defines the service. A record
