@@ -141,6 +141,9 @@ func (e *Engine) recorded(r Record, all map[string]Record) *service {
 		_ = e.ports.Keeper.Forget(r.Name)
 		return nil
 	case !own.Live && own.Run < r.Run:
+		if own.Run != 0 && !own.Exited {
+			_ = e.ports.Keeper.Forget(s.slot)
+		}
 		s.slot = r.Name
 		return s
 	}
