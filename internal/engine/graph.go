@@ -321,6 +321,8 @@ func (e *Engine) obey(s *service) {
 		e.end(s)
 	case ends:
 		e.orderEvent(s, core.Event{Kind: core.EvHold, Must: true})
+	case s.info.Ending == endRestart && !s.busy() && s.node != nil && s.node.verdict == graph.Allow:
+		e.end(s) // it has ended by itself meanwhile
 	default:
 		e.hold(s)
 	}

@@ -100,6 +100,42 @@ var Mutants = []Mutant{
 		"m.renew(s.Run+uint64(s.Skip)+1, Spawning)", "m.renew(max(s.Run, 1), Spawning)",
 	},
 	{
+		"a hook is run twice", "internal/engine/aux.go",
+		"	case a.run >= c.number:\n", "	case false:\n",
+	},
+	{
+		"a hook's end is not acknowledged", "internal/engine/aux.go",
+		"			_ = e.ports.Keeper.Ack(a.slot, run)\n", "",
+	},
+	{
+		"what is put off while work that was put off is done is lost", "internal/engine/service.go",
+		"	for i := 0; i < len(e.tidying); i++ {", "	for i := range len(e.tidying) {",
+	},
+	{
+		"a hook that failed changes nothing", "internal/engine/hooks.go",
+		"Hook: h.kind, OK: ok})", "Hook: h.kind, OK: ok || true})",
+	},
+	{
+		"what needs a service is not ended with it", "internal/engine/graph.go",
+		"		e.orderEvent(s, core.Event{Kind: core.EvHold, Must: true})\n", "		e.orderEvent(s, core.Event{Kind: core.EvHold})\n",
+	},
+	{
+		"the old half of a roll is not ended", "internal/engine/roll.go",
+		"	e.feedPart(s, core.Event{Kind: core.EvStop}, 0)\n}", "}",
+	},
+	{
+		"a roll goes on while what the service needs goes", "internal/engine/roll.go",
+		"	case core.EvRedefined, core.EvHold:\n", "	case core.EvRedefined:\n",
+	},
+	{
+		"the number of a roll that failed is given out again", "internal/core/step.go",
+		"			s.Skip = max(s.Skip, uint16(min(ev.Run-s.Run, math.MaxUint16)))\n", "			_ = math.MaxUint16\n",
+	},
+	{
+		"a half of a roll is held as if the graph knew it", "internal/engine/adopt.go",
+		"s.adopted && s.info.Roll == rollNone && (ended", "s.adopted && (ended",
+	},
+	{
 		"a lost run is left as it is", "internal/core/adopt.go",
 		"		m.exited(Unknown, m.now)\n", "		_ = m.exited\n",
 	},
