@@ -326,3 +326,30 @@ func texts(out []control.Outcome) []string {
 	}
 	return all
 }
+
+// Without a sign of readiness a start is looked at a little longer; an engine that
+// follows does not begin that anew.
+func TestAStartThatIsKnownToBeGoodIsAnsweredAtOnce(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("signed", func(s *model.Service) { s.Enabled, s.Ready.Notify, s.Ready.Timeout = false, true, time.Minute })
+	w.define("plain", func(s *model.Service) { s.Enabled = false })
+	w.boot()
+	w.run()
+	for _, name := range []string{"signed", "plain"} {
+		w.guard(func() { w.eng.ask(control.Request{ID: "start-" + name, Verb: control.Start, Names: []string{name}}) })
+		w.run()
+		if len(w.eng.waiters) != 1 {
+			t.Fatalf("%s: %d are waiting, want one\n%s", name, len(w.eng.waiters), w.story())
+		}
+		if name == "signed" {
+			w.send(name, "READY=1")
+		} else {
+			w.now += int64(aLook)
+			w.boot()
+		}
+		w.run()
+		if len(w.eng.waiters) != 0 {
+			t.Errorf("%s: %d are still waiting\n%s", name, len(w.eng.waiters), w.story())
+		}
+	}
+}

@@ -130,12 +130,15 @@ func (e *Engine) checkUp(w *waiter) {
 		e.finish(w, refuse(s, control.Failed, "cannot start %s: it was stopped meanwhile", s.name))
 	case s.st.Phase == core.Running && s.st.Run > w.run && !s.cfg.Task && !w.looking:
 		w.looking = true
-		if s.def.Ready.After > 0 {
+		// A run that says itself when it is ready needs no second look. An engine before
+		// us may have looked for a while.
+		left := aLook - time.Duration(e.now()-s.st.Began)
+		if s.def.Ready.After > 0 || s.def.Ready.Signed() || left <= 0 {
 			e.finish(w, e.upOutcome(w))
 			return
 		}
 		run := s.st.Run
-		time.AfterFunc(aLook, func() {
+		time.AfterFunc(left, func() {
 			e.Post(func() {
 				if s.st.Phase == core.Running && s.st.Run == run {
 					e.finish(w, e.upOutcome(w))
