@@ -16,7 +16,8 @@ type SimService struct {
 	Gone    bool
 	Stopped bool
 	Enabled bool
-	Waits   int // what it is said to wait for
+	Since   int64 // when its phase began, by the wall clock
+	Waits   int   // what it is said to wait for
 	// Against is a need whose ends all matter and that is held down while it runs. One
 	// that matters less may have ended before anybody stopped it.
 	Against string
@@ -54,6 +55,7 @@ func (e *Engine) SimLook() []SimService {
 		s := e.services[name]
 		x := SimService{Name: name, State: s.st, Fault: s.fault, Pid: int(s.info.Pid), Gone: s.gone, Stopped: s.wish.Stopped, Enabled: s.enabled()}
 		x.Last.Run, x.Last.Status, x.Last.Known = s.info.Last.Run, s.info.Last.Status, s.info.Last.Known
+		x.Since = s.info.Since
 		x.Waits = len(e.unmet(s))
 		if s.st.Live() && s.def != nil {
 			for _, d := range s.def.Needs.Requires {
