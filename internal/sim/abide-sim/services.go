@@ -211,6 +211,9 @@ func (w *world) spawning(b *kernel.Birth) {
 		if r := s.runs[other.Run]; r != nil && r.slot != b.Name {
 			continue // the service is rolled
 		}
+		if _, kind := commandOf(b.Name); kind != "" && w.mood.damage > 0 {
+			continue // nobody looks for commands of which the records are gone
+		}
 		if other.Role == kernel.Main {
 			w.violation("%s: run %d is spawned while run %d lives (pid %d)", b.Name, b.Run, other.Run, other.Pid)
 		}
