@@ -111,11 +111,16 @@ func (r *round) begin() {
 func (r *round) calmDown() {
 	r.t.Helper()
 	harness.Check(r.t, os.WriteFile(filepath.Join(r.notes, calmFile), nil, 0o644))
-	for _, name := range dependents() {
-		if name == "prep" {
-			continue
+	last := ""
+	defer func() {
+		if r.t.Failed() {
+			r.t.Logf("what became of %s:\n%s", last, r.story(last))
 		}
-		r.AwaitStatus(name, "runs", running)
+	}()
+	for _, last = range dependents() {
+		if last != "prep" {
+			r.AwaitStatus(last, "runs", running)
+		}
 	}
 }
 
