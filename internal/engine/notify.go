@@ -145,7 +145,9 @@ func (e *Engine) reopenNotices(s *service, run uint64) {
 		return
 	}
 	e.record(s.name, run, "notify", "what it said while nothing of abide lived is lost", nil)
-	e.feed(s, core.Event{Kind: core.EvWatchdog, Run: run})
+	if s.st.Live() { // otherwise it is about to be found alive, and no watchdog is set yet
+		e.feed(s, core.Event{Kind: core.EvWatchdog, Run: run})
+	}
 }
 
 // Noticed is told that something waits at the socket of a run.

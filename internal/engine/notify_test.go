@@ -302,6 +302,27 @@ func TestASocketIsMadeAgainAndTheWatchdogWaitsForIt(t *testing.T) {
 	}
 }
 
+// A run that began while the news of it died with everything is found with its pid.
+func TestARunIsFoundWhoseSocketDiedBeforeItsStartWasTold(t *testing.T) {
+	w := newWorld(t, 1)
+	w.define("web", func(s *model.Service) { s.Ready.Notify, s.Ready.Timeout = true, time.Minute })
+	w.boot()
+	pid := w.keeper.slots["web"].pid
+	if w.service("web").st.Phase != core.Spawning || pid == 0 {
+		t.Fatalf("it is %s, pid %d", w.service("web").st.Phase, pid)
+	}
+	w.keeper.tags, w.keeper.outbox, w.sockets.byFD = nil, nil, map[int]*fakeSocket{}
+	w.boot()
+	w.run()
+	w.expect("web", "starting")
+	w.send("web", "READY=1")
+	w.run()
+	w.expect("web", "running")
+	if got := w.status("web").Pid; got != pid {
+		t.Errorf("its pid is %d, want %d\n%s", got, pid, w.story())
+	}
+}
+
 func TestTheWatchdogsTriggerBites(t *testing.T) {
 	w := newWorld(t, 1)
 	w.define("web", func(s *model.Service) { s.Health.Watchdog = time.Hour })
