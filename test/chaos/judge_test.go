@@ -189,21 +189,24 @@ func (r *round) followed() (followed int) {
 func (r *round) alwaysThere() (rolls int) {
 	r.t.Helper()
 	runs := r.lives("rolled")
-	for i, l := range runs {
+	for _, l := range runs {
+		ready, beside := 0, 0
+		for _, o := range runs {
+			if o != l && o.ready != 0 && o.ready < l.told && (o.told == 0 || o.told > l.told) {
+				ready++
+			}
+			if o.noted < l.noted && o.died > l.noted {
+				beside++
+			}
+		}
+		if beside > 1 {
+			r.t.Errorf("run %d of rolled began when %d others lived", l.run, beside)
+		}
 		if l.told == 0 || l.told >= r.ended || l.told < r.from {
 			continue
 		}
-		others := 0
-		for _, o := range runs {
-			if o != l && o.ready != 0 && o.ready < l.told && (o.told == 0 || o.told > l.told) {
-				others++
-			}
-		}
-		if others == 0 {
+		if ready == 0 {
 			r.t.Errorf("run %d of rolled was told to end, and no other was ready\n%s", l.run, r.story("rolled"))
-		}
-		if i >= 2 && runs[i-2].died > l.noted {
-			r.t.Errorf("the runs %d and %d of rolled lived at the same time", runs[i-2].run, l.run)
 		}
 		rolls++
 	}
