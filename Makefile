@@ -56,7 +56,7 @@ sim-mutants:
 e2e: deps build
 	$(GO) test -count=1 -timeout 20m ./test/...
 
-# The nightly size; `make test` kills 200 times. SEED=N replays a round that failed.
+# The nightly size; `make test` kills 100 times. SEED=N replays a round that failed.
 chaos: deps build
 	$(GO) test -count=1 -timeout 12h -v ./test/chaos -kills $(KILLS) -seed $(SEED) -calls 0
 

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	kills = flag.Int("kills", 200, "how many `processes` of abide are killed, in rounds of at most 200")
+	kills = flag.Int("kills", 100, "how many `processes` of abide are killed, in rounds of at most 200")
 	seed  = flag.Uint64("seed", 0, "replay the choices of the round with this `seed`; 0 takes one from the clock")
 	calls = flag.Int("calls", 1, "how many `moments` are taken for each kind of system call; 0 takes all")
 )
