@@ -62,10 +62,45 @@ func settle(fd int, b []byte, off int64) error {
 	if at > off && !endsWith(fd, b, st.Size) {
 		return nil // what others wrote is behind it
 	}
-	if err := unix.Ftruncate(fd, at); err != nil {
+	if err := shrink(fd, at); err != nil {
 		return err
 	}
 	return errDisturbed
+}
+
+// shrink cuts a log off at an offset. Who truncates it further at this very moment
+// makes the cut a growth: the zeros that it adds are cut off again. What abide writes
+// ends with a byte that is none.
+func shrink(fd int, at int64) error {
+	const tries = 100
+	for range tries {
+		if err := unix.Ftruncate(fd, at); err != nil {
+			return err
+		}
+		end, err := endOfData(fd, at)
+		if err != nil || end == at {
+			return err
+		}
+		at = end
+	}
+	return errDisturbed
+}
+
+// endOfData is the offset behind the last byte before at that is not zero.
+func endOfData(fd int, at int64) (int64, error) {
+	var buf [4096]byte
+	for at > 0 {
+		from := max(at-int64(len(buf)), 0)
+		n, err := unix.Pread(fd, buf[:at-from], from)
+		if err != nil {
+			return 0, err
+		}
+		if kept := bytes.TrimRight(buf[:n], "\x00"); len(kept) > 0 {
+			return from + int64(len(kept)), nil
+		}
+		at = from
+	}
+	return 0, nil
 }
 
 // endsWith tells whether a file of the given size ends as b does.
