@@ -24,6 +24,7 @@ type service struct {
 	broken    diag.List // the newest definition cannot be used
 	gone      bool      // its definition was removed: forgotten when nothing lives
 	adopted   bool      // this engine found a snapshot of it
+	lettingGo bool      // it is forgotten when its log is read to the end
 	taking    bool      // what became of its run is being found out, see takeUp
 	unread    bool      // its snapshot makes no sense
 	claim     uint64    // the run whose log pipes and group are not taken over yet
@@ -327,7 +328,7 @@ func (e *Engine) look(s *service) {
 	e.watchEssential(s)
 	e.lookAtStore(s)
 	if s.gone && !s.busy() {
-		e.forget(s)
+		e.forgetRead(s)
 	}
 }
 
@@ -337,6 +338,33 @@ func (e *Engine) checkWaiters(s *service) {
 	for _, w := range slices.Clone(s.waiters) {
 		e.check(w)
 	}
+}
+
+// untilRead is how long a service whose definition is gone is kept for what its last
+// run wrote: children that were let live may hold its pipes open for ever.
+const untilRead = 10 * time.Second
+
+// forgetRead forgets a service once the log of its last run is read to the end: the keeper
+// drops what it holds of a service that is forgotten, and an engine that dies with the
+// rest of a pipe unread has left that to the next one.
+func (e *Engine) forgetRead(s *service) {
+	if s.lettingGo {
+		return
+	}
+	s.lettingGo = true
+	forget := func() {
+		e.Post(func() {
+			if s.lettingGo && e.services[s.name] == s && s.gone && !s.busy() {
+				e.forget(s)
+			}
+			s.lettingGo = false
+		})
+	}
+	timer := time.AfterFunc(untilRead, forget)
+	e.ports.Logs.Ended(s.name, s.st.Run, func() {
+		timer.Stop()
+		forget()
+	})
 }
 
 // forget removes a service of which nothing lives.
