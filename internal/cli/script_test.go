@@ -190,6 +190,8 @@ parsed:
 			os.Exit(111)
 		}
 	}
+	signals := make(chan os.Signal, 1) // before anybody can know that it is there
+	signal.Notify(signals, syscall.SIGTERM)
 	lock, err := os.OpenFile(filepath.Join(run, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	must(err)
 	must(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
@@ -222,8 +224,6 @@ parsed:
 	must(err)
 	server := api.New(f, api.Options{})
 	go server.Serve(l)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM)
 	go func() { <-signals; ended <- 7 }()
 	if lease >= 0 {
 		go func() {
