@@ -351,7 +351,7 @@ func (e *Engine) bringDown(s *service, how ending) {
 	case !s.busy() && how == endRestart:
 		e.feedNamed(s, core.Event{Kind: core.EvRestart})
 		return
-	case s.node == nil || !s.busy():
+	case s.node == nil || !s.busy() && (how != endStop || !s.st.Wanted):
 		e.feed(s, how.event())
 		return
 	}

@@ -198,6 +198,31 @@ func TestANewDefinitionTakesThoseAlongThatFollowRestarts(t *testing.T) {
 	}
 }
 
+func TestAStopOfWhatWaitsForItsNextStartStopsWhatDependsOnIt(t *testing.T) {
+	for name, dies := range map[string]func(*model.Service){
+		"in a delay": func(s *model.Service) { s.Restart.Delay = time.Hour },
+		"failed":     func(s *model.Service) { s.Restart.When = model.RestartNever },
+	} {
+		w := newWorld(t, 1)
+		w.link("db", dies)
+		w.link("app", func(s *model.Service) { s.Needs.Requires = deps("db") })
+		w.boot()
+		w.advance(time.Minute)
+		w.keeper.end("db", 1<<8)
+		w.advance(time.Minute)
+		w.expect("app", "running")
+		w.ask(control.Stop, "db")
+		w.advance(time.Minute)
+		w.expect("app", "waiting")
+		w.expect("db", "stopped")
+		w.ask(control.Start, "db")
+		w.advance(time.Minute)
+		if w.expect("app", "running"); t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
+
 func TestWhatIsPartOfAServiceFollowsItsStopAndItsRestart(t *testing.T) {
 	w := newWorld(t, 1)
 	w.link("db", nil)

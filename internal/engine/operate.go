@@ -281,7 +281,8 @@ func (e *Engine) startNeeds(req control.Request, s *service) (note string, refus
 
 func (e *Engine) stop(req control.Request, s *service) (control.Outcome, *waiter) {
 	e.wish(s, req.Who, func(w *state.Wish) { w.Stopped, w.Started = true, false })
-	if !s.busy() {
+	// One that only waits for its next start may have others that depend on it running.
+	if !s.busy() && (s.node == nil || !s.st.Wanted) {
 		e.feed(s, core.Event{Kind: core.EvStop})
 		return done(s, "already stopped"), nil
 	}
