@@ -73,21 +73,12 @@ func (s *shop) expect(told bool, what string) {
 	}
 }
 
+// settle counts who was told of all that has happened. Those that are told of the
+// same events are told in any order, so a second fence stands behind the first.
 func (s *shop) settle() (n int) {
 	s.t.Helper()
-	fence := filepath.Join(s.t.TempDir(), "fence")
-	done := make(chan struct{}, 100)
-	cancel, err := s.w.Watch(fence, func() { done <- struct{}{} })
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer cancel()
-	s.must(os.WriteFile(fence, nil, 0o600))
-	select {
-	case <-done:
-	case <-time.After(20 * time.Second):
-		s.t.Fatal("the watcher does not come to rest")
-	}
+	s.fence()
+	s.fence()
 	for {
 		select {
 		case <-s.told:
@@ -95,6 +86,24 @@ func (s *shop) settle() (n int) {
 		default:
 			return n
 		}
+	}
+}
+
+// fence returns when somebody was told of something that happens now.
+func (s *shop) fence() {
+	s.t.Helper()
+	path := filepath.Join(s.t.TempDir(), "fence")
+	done := make(chan struct{}, 100)
+	cancel, err := s.w.Watch(path, func() { done <- struct{}{} })
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer cancel()
+	s.must(os.WriteFile(path, nil, 0o600))
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		s.t.Fatal("the watcher does not come to rest")
 	}
 }
 
