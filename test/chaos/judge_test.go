@@ -152,7 +152,9 @@ func (r *round) inReverse() {
 // did. An end that nobody could see may count as either.
 func (r *round) followed() (followed int) {
 	r.t.Helper()
-	const patience = int64(time.Second)
+	// A keeper or an engine that is frozen is replaced after ten seconds at most; until
+	// then nobody is told anything.
+	const patience = int64(12 * time.Second)
 	for leader, follower := range leaders {
 		runs := r.lives(leader)
 		for _, f := range r.lives(follower) {
