@@ -9,9 +9,13 @@ import (
 // none: a heap that has been collected once makes the runtime collect it again
 // every two minutes, which would be the only thing an idle engine does.
 type memory struct {
-	quiet   bool
-	settled bool // what only the start needed was given back
+	quiet bool
+	drops int // how often what only the start needed was given back
 }
+
+// startBursts is how many bursts of work a start has: that of the services, and,
+// once those are at rest, the archive of their definitions.
+const startBursts = 2
 
 // collectAt is by how many percent the heap may grow before it is collected. The
 // engine's heap is small and its work comes in bursts: memory counts for more.
@@ -26,8 +30,8 @@ func (m *memory) Quiet() {
 	runtime.GC()
 	debug.FreeOSMemory()
 	debug.SetGCPercent(-1)
-	if !m.settled {
-		m.settled = true
+	if m.drops < startBursts {
+		m.drops++
 		dropProgram()
 	}
 }
