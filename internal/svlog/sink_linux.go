@@ -191,7 +191,7 @@ func (k *sink) openFile() (fd int, made bool, err error) {
 // process may have. A log keeps its descriptor, and without these few nobody could
 // even ask what is wrong.
 func lastDescriptors(fd int) bool {
-	const few = 6
+	const few = 16
 	var files unix.Rlimit
 	return unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && uint64(fd)+few >= files.Cur
 }
